@@ -1,0 +1,120 @@
+"""`prunus VERB …`: finds the verb, makes its settings, runs it, prints, and sets the exit code.
+
+0: done. 2: the user can mend it, one line says how. 130: stopped by Ctrl-C. 1, with a traceback: a
+bug of ours.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import prunus
+from prunus.core.errors import PrunusError, suggest
+
+DONE, USER_ERROR, STOPPED = 0, 2, 130
+
+VERBS: dict[str, str] = {
+    "demo": "make a data set, then compress a detector on it: the whole tour in minutes",
+    "compress": "adapt, sparsify, prune, fine-tune, export, benchmark: one table at the end",
+    "train": "train or fine-tune a detector: --freeze, --sparsity, --resume",
+    "val": "measure precision, recall, mAP50, mAP50-95 and COCO's twelve",
+    "prune": "remove channels and write a smaller model",
+    "sparsify": "set the smallest weights to zero: same shapes, no speed-up in dense runtimes",
+    "export": "write a file for a runtime, checked against torch on real images",
+    "benchmark": "time models side by side in one run",
+    "predict": "find objects in images: drawn boxes, txt, JSON",
+    "inspect": "show rows, widths, parameters, FLOPs and what --freeze N would freeze",
+    "data": "check a data set, or make a generated one",
+}
+"""Verb → one line of help. Its code is `prunus.cli.<verb>`."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but its errors are one line, as all of ours are."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        print(f"{self.prog}: {_with_suggestion(self, message)}", file=sys.stderr)
+        raise SystemExit(USER_ERROR)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return DONE if words else USER_ERROR
+    if words[0] == "--version":
+        print(f"prunus {prunus.__version__}")
+        return DONE
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        print(
+            f"prunus: no verb '{verb}'.{suggest(verb, VERBS)} See prunus --help.", file=sys.stderr
+        )
+        return USER_ERROR
+    return _run_verb(verb, rest)
+
+
+def _run_verb(verb: str, words: list[str]) -> int:
+    from prunus.core.config import add_arguments  # late: `prunus --help` needs no pydantic
+    from prunus.core.runs import show_log_lines
+
+    module = importlib.import_module(f"prunus.cli.{verb}")
+    parser = _Parser(prog=f"prunus {verb}", description=VERBS[verb] + ".", allow_abbrev=False)
+    module.add_arguments(parser) if hasattr(module, "add_arguments") else add_arguments(
+        parser, module.SETTINGS
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print the report as JSON")
+    output.add_argument("--quiet", action="store_true", help="print errors only")
+    arguments = parser.parse_args(words)
+    show_log_lines(quiet=arguments.quiet)
+    try:
+        report = _report(module, arguments, verb)
+    except PrunusError as error:
+        for line in str(error).splitlines():
+            print(f"prunus {verb}: {line}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt as stop:
+        print(f"prunus {verb}: stopped. {stop}".rstrip(), file=sys.stderr)
+        return STOPPED
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    return DONE
+
+
+def _report(module: ModuleType, arguments: argparse.Namespace, verb: str) -> object:
+    from prunus.core.config import from_arguments
+
+    kind = module.settings_for(arguments) if hasattr(module, "settings_for") else module.SETTINGS
+    return module.run(from_arguments(kind, arguments, verb))
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:{width}}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: prunus VERB [options]        (prunus VERB --help lists a verb's options)",
+            "",
+            "Train, prune and ship YOLOv5-family object detectors, and prove what each step did.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _with_suggestion(parser: argparse.ArgumentParser, message: str) -> str:
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    marker = "unrecognized arguments: "
+    if not message.startswith(marker):
+        return message
+    word = message.removeprefix(marker).split()[0]
+    return f"{word}: unknown option.{suggest(word, known)} See {parser.prog} --help."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Run folders: a verb's settings, log and `report.json`, never over another run's."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from prunus.core.config import Settings, setting
+from prunus.core.console import log
+from prunus.core.errors import ConfigError
+from prunus.core.files import sha256, write_json, write_text
+from prunus.core.machine import machine_facts, package_versions
+
+SCHEMA_VERSION = 1
+REPORT, CONFIG, LOG = "report.json", "config.yaml", "log.txt"
+
+
+class RunSettings(Settings):
+    """Where a verb writes. The base of each verb's settings."""
+
+    project: Path = setting(Path("runs"), "folder of all runs; a run is PROJECT/<verb>/NAME")
+    name: str = setting("exp", "name of the run; a number is added when it is taken")
+    exist_ok: bool = setting(False, "write into an existing run folder")
+    out: Path | None = setting(None, "write exactly here instead of PROJECT/<verb>/NAME")
+
+
+@dataclass
+class Run:
+    """One verb at work in its folder. Make it with `start`; end it with `finish`.
+
+    Attributes:
+        verb: What runs.
+        folder: Where it writes.
+        report: What `finish` will add to the fixed keys of `report.json`.
+    """
+
+    verb: str
+    folder: Path
+    settings: Mapping[str, object]
+    report: dict[str, object] = field(default_factory=dict)
+    _inputs: dict[str, Path] = field(default_factory=dict)
+    _started: float = field(default_factory=time.perf_counter)
+    _handler: logging.Handler | None = None
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def add_input(self, role: str, path: Path) -> None:
+        """Name a file that the run read; its SHA-256 goes into the report."""
+        self._inputs[role] = path
+
+    def finish(self) -> dict[str, object]:
+        """Write `report.json`, end the log and return the report."""
+        report = {
+            "schema_version": SCHEMA_VERSION,
+            "verb": self.verb,
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._started, 2),
+            "inputs": {
+                role: {"path": str(path), "sha256": sha256(path)}
+                for role, path in self._inputs.items()
+                if path.is_file()
+            },
+            "settings": self.settings,
+            **self.report,
+            "machine": machine_facts(),
+            "packages": package_versions(),
+        }
+        tidy = finite(report)
+        write_json(self.path(REPORT), tidy)
+        self.close()
+        return tidy  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """End the log file, also of a run that failed."""
+        if self._handler is not None:
+            log.removeHandler(self._handler)
+            self._handler.close()
+            self._handler = None
+
+
+def start(verb: str, settings: RunSettings) -> Run:
+    """Make the run's folder, write the resolved settings into it and begin its log.
+
+    Raises:
+        ConfigError: The folder holds another run, or cannot be made.
+    """
+    folder = _choose_folder(verb, settings)
+    import yaml  # late: 10 ms that --help need not pay
+
+    plain = settings.model_dump(mode="json")
+    write_text(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    run = Run(verb, folder, plain)
+    handler = logging.FileHandler(folder / LOG, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    run._handler = handler
+    return run
+
+
+def show_log_lines(quiet: bool) -> None:
+    """Send the log to standard error, or nothing at all. Called once, by the command line."""
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+    if not any(getattr(handler, "for_people", False) for handler in log.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.for_people = True  # type: ignore[attr-defined]
+        log.addHandler(handler)
+
+
+def finite(value: object) -> object:
+    """Return `value` made of JSON's types, with NaN and infinities as None."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str | int | bool) or value is None:
+        return value
+    with suppress(AttributeError, ValueError):
+        return finite(value.item())  # type: ignore[attr-defined]  # numpy and torch scalars
+    return str(value)
+
+
+def _choose_folder(verb: str, settings: RunSettings) -> Path:
+    try:
+        if settings.out is not None:
+            if not settings.exist_ok and settings.out.is_dir() and any(settings.out.iterdir()):
+                raise ConfigError(
+                    f"--out: {settings.out} is not empty. Choose another folder, or add --exist-ok."
+                )
+            settings.out.mkdir(parents=True, exist_ok=True)
+            return settings.out
+        return _next_free(settings.project / verb, settings.name, settings.exist_ok)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename}: no run folder can be made: {error.strerror}. "
+            "Choose another with --out."
+        ) from error
+
+
+def _next_free(parent: Path, name: str, exist_ok: bool) -> Path:
+    """Make the first of NAME, NAME2, NAME3 … that does not exist; `mkdir` decides any race."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}{number}")
+        try:
+            folder.mkdir(exist_ok=exist_ok)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
