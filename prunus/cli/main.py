@@ -27,9 +27,10 @@ VERBS: dict[str, str] = {
     "benchmark": "time models side by side in one run",
     "predict": "find objects in images: drawn boxes, txt, JSON",
     "inspect": "show rows, widths, parameters, FLOPs and what --freeze N would freeze",
-    "data": "check a data set, or make a generated one",
+    "data check": "read a data set and name each problem with file and line",
+    "data demo": "make a generated data set: plums, leaves and blossoms",
 }
-"""Verb → one line of help. Its code is `prunus.cli.<verb>`."""
+"""Verb → one line of help. Its code is `prunus.cli.<verb>`, with _ between two words."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,24 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"prunus {prunus.__version__}")
         return DONE
-    verb, rest = words[0], words[1:]
-    if verb not in VERBS:
-        print(
-            f"prunus: no verb '{verb}'.{suggest(verb, VERBS)} See prunus --help.", file=sys.stderr
-        )
-        return USER_ERROR
-    return _run_verb(verb, rest)
+    for length in (2, 1):
+        verb = " ".join(words[:length])
+        if verb in VERBS:
+            return _run_verb(verb, words[length:])
+    hint = suggest(words[0], VERBS)
+    print(f"prunus: no verb '{words[0]}'.{hint} See prunus --help.", file=sys.stderr)
+    return USER_ERROR
 
 
 def _run_verb(verb: str, words: list[str]) -> int:
     from prunus.core.config import add_arguments  # late: `prunus --help` needs no pydantic
     from prunus.core.runs import show_log_lines
 
-    module = importlib.import_module(f"prunus.cli.{verb}")
+    module = importlib.import_module(f"prunus.cli.{verb.replace(' ', '_')}")
     parser = _Parser(prog=f"prunus {verb}", description=VERBS[verb] + ".", allow_abbrev=False)
-    module.add_arguments(parser) if hasattr(module, "add_arguments") else add_arguments(
-        parser, module.SETTINGS
-    )
+    add_arguments(parser, module.SETTINGS)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print the report as JSON")
     output.add_argument("--quiet", action="store_true", help="print errors only")
@@ -89,8 +88,7 @@ def _run_verb(verb: str, words: list[str]) -> int:
 def _report(module: ModuleType, arguments: argparse.Namespace, verb: str) -> object:
     from prunus.core.config import from_arguments
 
-    kind = module.settings_for(arguments) if hasattr(module, "settings_for") else module.SETTINGS
-    return module.run(from_arguments(kind, arguments, verb))
+    return module.run(from_arguments(module.SETTINGS, arguments, verb))
 
 
 def _overview() -> str:

@@ -78,14 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Settings]) -> None
     parser.add_argument(
         "--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="YAML with settings"
     )
-    for name, field in kind.model_fields.items():
-        parser.add_argument(
-            *flags_of(name, field),
-            dest=name,
-            default=argparse.SUPPRESS,
-            help=_help(field),
-            **_argument_form(field.annotation),
-        )
+    own = kind.__annotations__
+    for name, field in sorted(kind.model_fields.items(), key=lambda item: item[0] not in own):
+        flags, form = flags_of(name, field), _argument_form(field.annotation)
+        common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
+        if not flags[0].startswith("-"):  # may stand alone, as in `prunus inspect W`
+            parser.add_argument(name, nargs="?", metavar=flags[0], **common)
+            flags = flags[1:]
+        parser.add_argument(*flags, dest=name, **common, **form)
 
 
 def from_arguments(kind: type[S], arguments: argparse.Namespace, where: str) -> S:
@@ -136,12 +136,12 @@ def _explain(kind: type[Settings], problem: Any) -> str:
 
 
 def _help(field: FieldInfo) -> str:
-    text = (field.description or "").replace("%", "%%")
+    text = field.description or ""
     if field.is_required():
-        return f"{text} (required)"
-    if field.default in (None, "", False, ()):
-        return text
-    return f"{text} (default: {_shown(field.default)})".replace("%%", "%").replace("%", "%%")
+        text += " (required)"
+    elif field.default not in (None, "", False, ()):
+        text += f" (default: {_shown(field.default)})"
+    return text.replace("%", "%%")
 
 
 def _shown(value: object) -> str:

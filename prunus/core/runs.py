@@ -31,7 +31,7 @@ class RunSettings(Settings):
 
 @dataclass
 class Run:
-    """One verb at work in its folder. Make it with `start`; end it with `finish`.
+    """One verb at work in its folder: `with start(...) as run`, and `run.finish()` at the end.
 
     Attributes:
         verb: What runs.
@@ -46,6 +46,12 @@ class Run:
     _inputs: dict[str, Path] = field(default_factory=dict)
     _started: float = field(default_factory=time.perf_counter)
     _handler: logging.Handler | None = None
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -90,12 +96,17 @@ def start(verb: str, settings: RunSettings) -> Run:
     Raises:
         ConfigError: The folder holds another run, or cannot be made.
     """
-    folder = _choose_folder(verb, settings)
     import yaml  # late: 10 ms that --help need not pay
 
+    folder = _choose_folder(verb, settings)
     plain = settings.model_dump(mode="json")
     write_text(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-    run = Run(verb, folder, plain)
+    return reopen(verb, folder, settings)
+
+
+def reopen(verb: str, folder: Path, settings: RunSettings) -> Run:
+    """Go on with a run in its folder: its log grows, its report will be written anew."""
+    run = Run(verb, folder, settings.model_dump(mode="json"))
     handler = logging.FileHandler(folder / LOG, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)

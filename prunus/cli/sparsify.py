@@ -1,0 +1,13 @@
+"""`prunus sparsify`: set the smallest weights to zero."""
+
+from prunus.prune.config import SparsifyConfig
+
+SETTINGS = SparsifyConfig
+
+
+def run(settings: SparsifyConfig) -> dict[str, object]:
+    from prunus.pipeline.sparsify import (
+        sparsify,
+    )  # late: torch loads only once the settings are right
+
+    return sparsify(settings)

@@ -1,0 +1,94 @@
+"""A weights file or runtime file, opened with what a report has to say of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunus.core.console import log
+from prunus.core.device import resolve_precision, select_device
+from prunus.core.errors import ConfigError
+from prunus.core.files import megabytes
+from prunus.core.records import Runner
+from prunus.export.backends import open_runner
+from prunus.model.cost import count_flops, count_parameters
+from prunus.model.detector import Detector
+from prunus.model.fuse import fuse
+from prunus.model.runner import TorchRunner
+from prunus.prune.masks import Sparsity, sparsify
+from prunus.weights.files import TORCH_SUFFIXES, load_weights
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that is ready to predict.
+
+    Attributes:
+        runner: What predicts.
+        facts: `params`, `gflops` (None where the file does not say) and `file_mb`.
+        sparsity: What was set to zero on opening, if anything.
+    """
+
+    runner: Runner
+    facts: dict[str, object]
+    sparsity: Sparsity | None = None
+
+
+def model_facts(detector: Detector) -> dict[str, object]:
+    """Return parameters (fused, as they are published) and GFLOPs at 640 pixels."""
+    return {
+        "params": count_parameters(detector),
+        "gflops": round(count_flops(detector) / 1e9, 3),
+    }
+
+
+def open_model(
+    path: Path, *, device: str = "", precision: str = "auto", sparsify_share: float | None = None
+) -> OpenedModel:
+    """Open any file that predicts.
+
+    Args:
+        path: `.safetensors`, official `.pt`, or a file that a backend wrote.
+        device: As on the command line.
+        precision: fp32, bf16, fp16 or auto.
+        sparsify_share: Share of each fused convolution's weights to set to zero first.
+
+    Raises:
+        ConfigError: An exported file cannot be sparsified.
+        WeightsError: See `weights.files.load_weights`.
+        ExportError: See `export.backends.open_runner`.
+    """
+    if path.suffix not in TORCH_SUFFIXES:
+        if sparsify_share is not None:
+            raise ConfigError(
+                f"--sparsify: {path.name} is an exported file. Give its weights file."
+            )
+        runner = open_runner(path, device=device, precision=precision)
+        facts: dict[str, object] = {"params": None, "gflops": None, "file_mb": megabytes(path)}
+        return OpenedModel(runner, facts)
+    detector = load_weights(path).detector
+    facts = {**model_facts(detector), "file_mb": round(megabytes(path), 3)}
+    fused = fuse(detector)
+    sparsity = None
+    if sparsify_share is not None:
+        sparsity = sparsify(fused, sparsify_share)
+        log.info("%s", sparsity.summary())
+    place = select_device(device)
+    return OpenedModel(
+        TorchRunner(fused, place, resolve_precision(precision, place)), facts, sparsity
+    )
+
+
+def fitting_size(image_size: int, runner: Runner) -> int:
+    """Return the side that the runner can take: its own, or `image_size` rounded up to its stride."""
+    if runner.size_hw is not None:
+        side = max(runner.size_hw)
+        if side != image_size:
+            log.info(
+                "the file takes images of %d pixels only: --img %d becomes that", side, image_size
+            )
+        return side
+    fitted = -(-image_size // runner.stride) * runner.stride
+    if fitted != image_size:
+        log.info(
+            "--img %d is no multiple of the stride %d: %d it is", image_size, runner.stride, fitted
+        )
+    return fitted
