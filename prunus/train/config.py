@@ -69,9 +69,9 @@ def read_hyperparameters(value: object) -> object:
         return value
     name = str(value).removeprefix("hyp.").removesuffix(PRESET_SUFFIX)
     if name in preset_names():
-        text = (resources.files("prunus.train") / PRESET_FOLDER / f"{name}{PRESET_SUFFIX}").read_text(
-            "utf-8"
-        )
+        text = (
+            resources.files("prunus.train") / PRESET_FOLDER / f"{name}{PRESET_SUFFIX}"
+        ).read_text("utf-8")
         return yaml.safe_load(text)
     if Path(value).is_file():
         return read_yaml(Path(value))
@@ -115,7 +115,10 @@ class TrainConfig(RunSettings):
         (), "rows that do not learn: N for the first N, several rows, a span as 0-9, or backbone"
     )
     sparsity: Annotated[float | Literal["auto"] | None, BeforeValidator(_maybe_none)] = setting(
-        None, "L1 pull on batch-norm gammas for a later pruning: auto, or a strength", "--sparsity", "--sr"
+        None,
+        "L1 pull on batch-norm gammas for a later pruning: auto, or a strength",
+        "--sparsity",
+        "--sr",
     )
     label_smoothing: float = setting(0.0, "share of certainty taken from class labels", ge=0, lt=1)
     patience: int = setting(100, "epochs without improvement before stopping, 0 for never", ge=0)
@@ -129,5 +132,5 @@ class TrainConfig(RunSettings):
     resume: OptionalPath = setting(None, "run folder whose training is to be continued")
 
     def plain(self) -> dict[str, Any]:
-        """Return the settings as JSON-ready values, from which `parse` makes the same settings again."""
+        """Return JSON-ready values, from which `parse` makes the same settings again."""
         return self.model_dump(mode="json")

@@ -1,0 +1,134 @@
+"""Pascal VOC: `ImageSets/Main/train.txt` lists stems, `JPEGImages` and `Annotations` hold them.
+
+Pixel edges are used as given: centre x = (xmin + xmax) / 2 / width of the image as it is on disk.
+Objects marked difficult are boxes like any other. An image without an annotation is background.
+Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010.
+"""
+
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from prunus.core.errors import DataError, suggest
+from prunus.data.checks import Rows, check_boxes, label_bytes
+from prunus.data.paths import IMAGE_SUFFIXES, images_in, listed_lines, swap_folder
+from prunus.data.problems import Problem
+
+SETS, IMAGES, ANNOTATIONS = "ImageSets", "JPEGImages", "Annotations"
+
+
+def recognises(root: Path, entry: str) -> bool:
+    """Say whether the split is an `ImageSets/…` list, or there is an `Annotations` folder."""
+    return SETS in Path(entry).parts or (root / ANNOTATIONS).is_dir()
+
+
+def list_images(root: Path, entry: str) -> list[Path]:
+    """Return the images of a list of stems, or of a folder.
+
+    The images lie in `JPEGImages` beside the `ImageSets` folder that holds the list
+    (`VOC2007/ImageSets/Main/train.txt`: `VOC2007/JPEGImages`). A stem without an image gives a path
+    that does not exist.
+
+    Raises:
+        DataError: There is no such list or folder, or a stem holds a folder.
+    """
+    place = root / entry
+    if place.is_dir():
+        return images_in(place)
+    parts = Path(entry).parts
+    home = root.joinpath(*parts[: parts.index(SETS)]) if SETS in parts else root
+    folder = home / IMAGES
+    by_stem = {image.stem: image for image in images_in(folder)} if folder.is_dir() else {}
+    images = []
+    for number, line in listed_lines(place):
+        stem = _stem(line)
+        if stem != Path(stem).name:
+            raise DataError(
+                f"{place}:{number}: '{stem}' is no plain image name. List stems, one a line."
+            )
+        images.append(by_stem.get(stem, folder / f"{stem}{IMAGE_SUFFIXES[0]}"))
+    return images
+
+
+def _stem(line: str) -> str:
+    """Return the name in a line of an image set; per-class sets add a flag, -1, 0 or 1."""
+    words = line.split()
+    stem = words[0] if len(words) == 2 and words[1] in ("-1", "0", "1") else line
+    return stem[: -len(Path(stem).suffix)] if stem.lower().endswith(IMAGE_SUFFIXES) else stem
+
+
+def label_file(image: Path) -> Path:
+    """Return where the annotation of an image is looked for."""
+    return swap_folder(image, IMAGES, ANNOTATIONS).with_suffix(".xml")
+
+
+def read_labels(
+    label_file: Path, size_hw: tuple[int, int], names: tuple[str, ...]
+) -> tuple[Rows, list[Problem]]:
+    """Return (n, 5) float32 class, centre x, centre y, width, height as shares, and what was found.
+
+    Raises:
+        DataError: The file is there but is no XML, or declares entities.
+    """
+    content = label_bytes(label_file)
+    if content is None:
+        return check_boxes((), (), label_file, len(names))
+    try:
+        tree = fromstring(content)
+    except DefusedXmlException as error:
+        raise DataError("declares XML entities, which are never expanded") from error
+    except (ParseError, ValueError) as error:
+        raise DataError(f"not valid XML: {error}") from error
+    rows: list[tuple[float, ...]] = []
+    places: list[tuple[int | None, str]] = []
+    problems: list[Problem] = []
+    for number, item in enumerate(tree.iter("object"), start=1):
+        words = f"object {number}: "
+        fault, row = _read(item, size_hw, names)
+        if fault:
+            problems.append(Problem(label_file, None, f"{words}{fault}: box dropped"))
+        else:
+            rows.append(row)
+            places.append((None, words))
+    boxes, found = check_boxes(rows, places, label_file, len(names))
+    return boxes, problems + found
+
+
+def _read(
+    item: Element, size_hw: tuple[int, int], names: tuple[str, ...]
+) -> tuple[str, tuple[float, ...]]:
+    """Return what is wrong with an object, or "" and its row."""
+    try:
+        return "", _box(item, size_hw, names)
+    except DataError as error:
+        return str(error), ()
+
+
+def _box(item: Element, size_hw: tuple[int, int], names: tuple[str, ...]) -> tuple[float, ...]:
+    name = (item.findtext("name") or "").strip()
+    if name not in names:
+        raise DataError(f"class '{name}' is not among the data set's names{_hint(name, names)}")
+    height, width = size_hw
+    left, top, right, bottom = (_number(item, edge) for edge in ("xmin", "ymin", "xmax", "ymax"))
+    return (
+        float(names.index(name)),
+        (left + right) / 2 / width,
+        (top + bottom) / 2 / height,
+        (right - left) / width,
+        (bottom - top) / height,
+    )
+
+
+def _hint(name: str, names: tuple[str, ...]) -> str:
+    """Return the nearest name in brackets: the message goes on behind it."""
+    return f" ({hint.strip()})" if (hint := suggest(name, names)) else ""
+
+
+def _number(item: Element, edge: str) -> float:
+    text = item.findtext(f"bndbox/{edge}")
+    try:
+        return float(text or "")
+    except ValueError as error:
+        raise DataError(f"{edge} is {'missing' if text is None else 'no number'}") from error

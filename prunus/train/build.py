@@ -1,0 +1,134 @@
+"""Settings in, plain parts out: schedule, loss and optimizer, put together to an `Engine`."""
+
+from collections.abc import Sequence
+
+import torch
+
+from prunus.core.console import log
+from prunus.core.device import resolve_precision, select_device
+from prunus.model.detector import Detector
+from prunus.model.loss import DetectionLoss, LossGains, scaled_gains
+from prunus.train.config import Hyperparameters, TrainConfig
+from prunus.train.ema import ExponentialAverage
+from prunus.train.engine import Engine
+from prunus.train.freeze import freeze_, freeze_table, frozen_rows
+from prunus.train.optimizer import build_optimizer, scaled_weight_decay
+from prunus.train.schedule import Schedule
+from prunus.train.sparsity import GammaShrinker, choose_strength, prunable_norms
+
+
+def build_engine(
+    detector: Detector,
+    settings: TrainConfig,
+    *,
+    image_size: int,
+    batches: int,
+    norms: Sequence[str] | None = None,
+) -> Engine:
+    """Make all that an epoch needs.
+
+    Args:
+        detector: What is to learn; moved to the device, its frozen rows marked.
+        settings: How.
+        image_size: Side of the training images, in pixels, a multiple of the detector's stride.
+        batches: Batches in an epoch.
+        norms: Names of the batch norms that sparsity training pulls on; None for all that learn.
+
+    Raises:
+        ConfigError: The device or the precision does not exist here.
+        TrainingError: The frozen rows or the sparsity cannot work.
+    """
+    device = select_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    rows = frozen_rows(settings.freeze, detector.spec)
+    detector.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    freeze_(detector, rows)
+    if rows:
+        log.info("%s", freeze_table(detector, rows))
+    schedule = build_schedule(settings, batches)
+    log.info(
+        "training on %s in %s: %d batches an epoch, %d optimizer steps in all",
+        device,
+        precision,
+        batches,
+        len(schedule.step_rates()),
+    )
+    gains = scaled_gains(
+        loss_gains(settings.hyp, settings.label_smoothing),
+        levels=len(detector.strides),
+        classes=len(detector.names),
+        image_size=image_size,
+    )
+    return Engine(
+        detector=detector,
+        average=ExponentialAverage(detector),
+        optimizer=build_optimizer(
+            detector,
+            settings.optimizer,
+            lr=settings.hyp.lr0,
+            momentum=settings.hyp.momentum,
+            weight_decay=scaled_weight_decay(settings.hyp.weight_decay, schedule),
+        ),
+        loss=DetectionLoss(detector, gains),
+        schedule=schedule,
+        device=device,
+        precision=precision,
+        frozen=rows,
+        shrinker=_build_shrinker(detector, settings, schedule, rows, norms),
+    )
+
+
+def build_schedule(settings: TrainConfig, batches: int) -> Schedule:
+    """Return the run's schedule, and say so when the warm-up had to be shortened."""
+    hyp = settings.hyp
+    schedule = Schedule(
+        epochs=settings.epochs,
+        batches=batches,
+        batch_size=settings.batch_size,
+        nominal_batch=settings.nominal_batch,
+        lr0=hyp.lr0,
+        lrf=hyp.lrf,
+        momentum=hyp.momentum,
+        warmup_epochs=hyp.warmup_epochs,
+        warmup_momentum=hyp.warmup_momentum,
+        warmup_bias_lr=hyp.warmup_bias_lr,
+        cosine=settings.cos_lr,
+    )
+    if schedule.warmup < schedule.wanted_warmup:
+        log.info(
+            "warm-up: %d iterations instead of %d, a third of this run's %d",
+            schedule.warmup,
+            schedule.wanted_warmup,
+            schedule.iterations,
+        )
+    return schedule
+
+
+def loss_gains(hyp: Hyperparameters, label_smoothing: float) -> LossGains:
+    """Return the loss's part of the hyperparameters."""
+    return LossGains(
+        box=hyp.box,
+        objectness=hyp.obj,
+        classes=hyp.cls,
+        class_positive_weight=hyp.cls_pw,
+        objectness_positive_weight=hyp.obj_pw,
+        label_smoothing=label_smoothing,
+        anchor_threshold=hyp.anchor_t,
+        focal_gamma=hyp.fl_gamma,
+    )
+
+
+def _build_shrinker(
+    detector: Detector,
+    settings: TrainConfig,
+    schedule: Schedule,
+    rows: Sequence[int],
+    names: Sequence[str] | None,
+) -> GammaShrinker | None:
+    if settings.sparsity is None:
+        return None
+    rates = schedule.step_rates()
+    norms = prunable_norms(detector, rows, names)
+    momentum = settings.hyp.momentum
+    strength = choose_strength(settings.sparsity, rates, momentum)
+    return GammaShrinker(norms, strength, rates, momentum)

@@ -1,0 +1,73 @@
+"""The door of the room: a detector, images and settings in; better weights out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prunus.core.console import log
+from prunus.core.device import keep_freed_pages
+from prunus.data.index import ImageIndex
+from prunus.model.detector import Detector
+from prunus.train.anchors import fit_anchors_
+from prunus.train.build import build_engine
+from prunus.train.checkpoint import restore_
+from prunus.train.config import TrainConfig
+from prunus.train.images import TrainingImages
+from prunus.train.interrupt import Interrupt
+from prunus.train.logs import Board
+from prunus.train.session import Origin, Progress, Session, TrainResult
+
+
+def train(
+    detector: Detector,
+    training: ImageIndex,
+    validation: ImageIndex,
+    settings: TrainConfig,
+    folder: Path,
+    *,
+    origin: Origin | None = None,
+    norms: Sequence[str] | None = None,
+) -> TrainResult:
+    """Train a detector.
+
+    Args:
+        detector: Trained in place; a pruned one keeps its shape.
+        training: Images to learn from.
+        validation: Images to judge by.
+        settings: How.
+        folder: The run's folder: gets weights, state, results.csv and TensorBoard's events.
+        origin: Where the detector came from; written into the weights that are saved.
+        norms: Names of the batch norms that sparsity training pulls on; None for all that learn.
+
+    Raises:
+        TrainingError: The settings cannot work, or numbers stopped being finite.
+        KeyboardInterrupt: The training was interrupted; its state is saved.
+    """
+    keep_freed_pages()
+    origin = origin or Origin()
+    image_size = fitting_size(settings.image_size, detector.stride)
+    loader = TrainingImages(training, settings, image_size)
+    if origin.state is None and settings.auto_anchor:
+        fit_anchors_(detector, training, image_size, settings.hyp.anchor_t)
+    engine = build_engine(
+        detector, settings, image_size=image_size, batches=len(loader), norms=norms
+    )
+    progress = Progress()
+    if origin.state is not None:
+        restore_(engine, origin.state)
+        progress = Progress(**origin.state["progress"])
+    session = Session(engine, settings, folder, origin, progress)
+    board = Board(folder)
+    try:
+        with Interrupt() as interrupt:
+            session.run(loader, validation, image_size, board, interrupt)
+    finally:
+        board.close()
+    return session.result()
+
+
+def fitting_size(image_size: int, stride: int) -> int:
+    """Round an image size up to a multiple of the stride, at least twice the stride."""
+    size = max(-(-image_size // stride), 2) * stride
+    if size != image_size:
+        log.info("--img %d: rounded up to %d, a multiple of %d", image_size, size, stride)
+    return size

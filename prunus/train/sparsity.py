@@ -1,0 +1,155 @@
+"""Pull batch-norm gammas to zero while training, so that channels can be removed afterwards.
+
+Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", ICCV 2017,
+arXiv:1708.06519, with the L1 term applied as a proximal step after each optimizer step:
+
+    gamma <- sign(gamma) * max(|gamma| - lr * strength / (1 - momentum), 0)
+
+The classic sub-gradient `sr * sign(gamma)` passes through the momentum, which multiplies it by
+1 / (1 - momentum), 16 at 0.937. The same factor stands here, so that a strength is the field's `sr`
+and pulls as far as there, with any optimizer. Over a run, a gamma that the loss does not hold moves by
+
+    budget = strength / (1 - momentum) * (sum of lr over all optimizer steps)
+
+Gammas start near 1: a run with a budget far below 1 cannot prune anything, whatever the network.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from prunus.core.console import log
+from prunus.core.errors import TrainingError, suggest
+from prunus.model.detector import Detector
+
+TARGET_BUDGET = 1.0
+"""What `auto` aims at: enough to bring a gamma of 1, where batch norms start, to zero."""
+BUDGET_AT_LEAST, BUDGET_AT_MOST = 0.3, 5.0
+NEARLY_ZERO = (1e-3, 1e-2)
+CUTS = (0.3, 0.5, 0.7)
+
+
+def prunable_norms(
+    detector: Detector, frozen: Collection[int], names: Sequence[str] | None = None
+) -> dict[str, nn.BatchNorm2d]:
+    """Return the batch norms to pull on, by module name.
+
+    Args:
+        detector: The detector.
+        frozen: Rows that do not learn; their batch norms are left out.
+        names: Only these batch norms; None for all.
+
+    Raises:
+        TrainingError: A name is no batch norm, lies in a frozen row, or nothing is left.
+    """
+    norms = {
+        f"model.{row}.{name}" if name else f"model.{row}": module
+        for row, part in enumerate(detector.model)
+        if row not in frozen
+        for name, module in part.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    }
+    for name in names or ():
+        if name not in norms:
+            raise TrainingError(
+                f"sparsity: '{name}' is no batch norm that learns.{suggest(name, norms)}"
+            )
+    chosen = {name: norms[name] for name in norms if names is None or name in names}
+    if not chosen:
+        raise TrainingError(
+            "sparsity: there is no batch norm to pull on. Freeze fewer rows, and start from a "
+            "detector whose batch norms were not folded away."
+        )
+    return chosen
+
+
+def choose_strength(
+    request: float | Literal["auto"], step_rates: Sequence[float], momentum: float
+) -> float:
+    """Return the strength of the pull, and say in the log what it can do.
+
+    Args:
+        request: A strength, or "auto" for one with a budget of TARGET_BUDGET.
+        step_rates: The learning rate at every optimizer step of the run.
+        momentum: The optimizer's, in [0, 1).
+
+    Raises:
+        TrainingError: The budget of the requested strength is too small to bring gammas to zero.
+    """
+    total = sum(step_rates) / (1 - momentum)
+    strength = TARGET_BUDGET / total if request == "auto" else request
+    budget = strength * total
+    if budget < BUDGET_AT_LEAST:
+        raise TrainingError(
+            f"sparsity: strength {strength:g} can move a gamma by only {budget:.2g} in this run's "
+            f"{len(step_rates)} optimizer steps, and gammas start near 1. Give --sparsity "
+            f"{TARGET_BUDGET / total:.3g} or auto, or train longer."
+        )
+    log.info(
+        "sparsity: strength %.4g, which can move each gamma by %.2f in %d optimizer steps",
+        strength,
+        budget,
+        len(step_rates),
+    )
+    if budget > BUDGET_AT_MOST:
+        log.warning(
+            "sparsity: a budget of %.1f may empty whole layers. --sparsity %.3g gives 1.",
+            budget,
+            TARGET_BUDGET / total,
+        )
+    return strength
+
+
+class GammaShrinker:
+    """Pulls on gammas after each optimizer step, and counts what it has spent.
+
+    Attributes:
+        strength: The field's `sr`.
+        budget: The whole run's pull.
+        spent: The pull so far.
+    """
+
+    def __init__(
+        self,
+        norms: Mapping[str, nn.BatchNorm2d],
+        strength: float,
+        step_rates: Sequence[float],
+        momentum: float,
+    ) -> None:
+        self.names = tuple(norms)
+        self.strength = strength
+        self._pull_per_rate = strength / (1 - momentum)
+        self.budget = self._pull_per_rate * sum(step_rates)
+        self.spent = 0.0
+        self._gammas = [norm.weight for norm in norms.values()]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Pull once, at the learning rate of the optimizer step that was just made."""
+        pull = lr * self._pull_per_rate
+        for gamma in self._gammas:
+            gamma.copy_(F.softshrink(gamma, pull))
+        self.spent += pull
+
+
+def gamma_sizes(detector: Detector, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the absolute gammas of the named batch norms, each (C,)."""
+    state = detector.state_dict()
+    return {name: state[f"{name}.weight"].abs() for name in names}
+
+
+def gamma_summary(sizes: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return shares of gammas near zero, and the size below which 30, 50 and 70 % of the channels
+    lie.
+
+    A cut at 50 % that lies near zero will cost little; one that lies among working gammas will cost
+    much.
+    """
+    every = torch.cat(list(sizes.values())).float()
+    summary = {f"below_{limit:g}": float((every < limit).float().mean()) for limit in NEARLY_ZERO}
+    cuts = torch.quantile(every, every.new_tensor(CUTS))
+    summary.update({f"cut_at_{cut:.0%}": float(size) for cut, size in zip(CUTS, cuts, strict=True)})
+    return summary

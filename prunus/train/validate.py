@@ -1,0 +1,97 @@
+"""Judge the averaged weights during training: metrics and loss from the same forward passes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunus.core.device import autocast
+from prunus.core.records import Batch, Size
+from prunus.data.index import ImageIndex
+from prunus.evaluate.val import Evaluation, evaluate
+from prunus.model.detector import Detector
+from prunus.model.fuse import fuse
+from prunus.model.loss import DetectionLoss
+
+MAP50_SHARE, MAP50_95_SHARE = 0.1, 0.9
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How good the detector is after an epoch.
+
+    Attributes:
+        evaluation: All figures.
+        losses: Box, objectness and class term on the validation images.
+    """
+
+    evaluation: Evaluation
+    losses: tuple[float, float, float]
+
+    @property
+    def fitness(self) -> float:
+        """What "best" means: a tenth mAP50, nine tenths mAP50-95."""
+        return MAP50_SHARE * self.evaluation.map50 + MAP50_95_SHARE * self.evaluation.map50_95
+
+
+class LossRunner:
+    """A `Runner` that also adds up the loss of every batch that it runs.
+
+    Its batches have to come through `watch`, one for each call, since a runner is not given
+    targets.
+    """
+
+    size_hw: Size | None = None
+    batch: int | None = None
+
+    def __init__(
+        self, detector: Detector, loss: DetectionLoss, device: torch.device, precision: str
+    ) -> None:
+        self._detector = fuse(detector)
+        self._loss, self._device, self._precision = loss, device, precision
+        self._targets = torch.zeros(0, 6)
+        self._sum, self._images = torch.zeros(3), 0
+        self.names, self.stride = detector.names, detector.stride
+
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Pass batches on and keep each one's targets for the next call."""
+        for batch in batches:
+            self._targets = batch.targets
+            yield batch
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        with autocast(self._device, self._precision):
+            maps = self._detector(to_input(images, self._device))
+        raw = [level.float() for level in maps]
+        self._sum += self._loss(raw, self._targets).stacked().cpu() * len(images)
+        self._images += len(images)
+        return self._detector.decode(raw)
+
+    @property
+    def losses(self) -> tuple[float, float, float]:
+        """Mean terms over all images: box, objectness, classes."""
+        box, objectness, classes = (self._sum / max(self._images, 1)).tolist()
+        return box, objectness, classes
+
+
+def validate(
+    detector: Detector,
+    loss: DetectionLoss,
+    batches: Iterable[Batch],
+    index: ImageIndex,
+    *,
+    device: torch.device,
+    precision: str,
+) -> Validation:
+    """Evaluate a detector as `prunus val` does, but without COCO's figures."""
+    runner = LossRunner(detector, loss, device, precision)
+    evaluation = evaluate(runner, runner.watch(batches), index, coco=False)
+    return Validation(evaluation, runner.losses)
+
+
+def to_input(images: Tensor, device: torch.device) -> Tensor:
+    """Carry (B, 3, H, W) uint8 images to the device as numbers in [0, 1], channels last."""
+    moved = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+    return moved.float().div_(255)

@@ -1,0 +1,118 @@
+"""The pull on gammas: its size by simulation, what is refused, and that training obeys it."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from prunus.core.errors import TrainingError
+from prunus.core.records import Batch
+from prunus.model.detector import Detector
+from prunus.train.engine import Engine
+from prunus.train.schedule import Schedule
+from prunus.train.sparsity import (
+    GammaShrinker,
+    choose_strength,
+    gamma_sizes,
+    gamma_summary,
+    prunable_norms,
+)
+
+RATES = Schedule(epochs=20, batches=5, batch_size=64).step_rates()
+MOMENTUM = 0.937
+
+
+def free_gamma(start: float) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(2)
+    nn.init.constant_(norm.weight, start)
+    return norm
+
+
+def test_a_gamma_that_the_loss_does_not_hold_moves_by_the_budget() -> None:
+    norm = free_gamma(2.0)
+    shrinker = GammaShrinker(
+        {"bn": norm}, choose_strength("auto", RATES, MOMENTUM), RATES, MOMENTUM
+    )
+    optimizer = torch.optim.SGD(norm.parameters(), lr=0.1, momentum=0.937, nesterov=True)
+    for lr in RATES:
+        norm.weight.grad = torch.zeros(2)  # the loss does not care, but momentum is at work
+        optimizer.step()
+        shrinker.step(lr)
+    assert shrinker.budget == pytest.approx(1.0)
+    assert shrinker.spent == pytest.approx(shrinker.budget)
+    torch.testing.assert_close(norm.weight, torch.full((2,), 1.0), atol=1e-4, rtol=0)
+
+
+def test_a_strength_pulls_as_far_as_the_classic_sub_gradient_of_that_size() -> None:
+    gamma = nn.Parameter(torch.tensor([1000.0]))
+    optimizer = torch.optim.SGD([gamma], lr=0.1, momentum=MOMENTUM, nesterov=True)
+    lr, steps = 0.01, 2000
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    for _ in range(steps):
+        gamma.grad = 0.5 * gamma.detach().sign()
+        optimizer.step()
+    moved = 1000 - gamma.item()
+    ours = GammaShrinker({"bn": free_gamma(1.0)}, 0.5, [lr] * steps, MOMENTUM)
+    assert moved == pytest.approx(ours.budget, rel=0.01)
+
+
+def test_gammas_stop_at_zero_exactly_from_either_side() -> None:
+    norm = nn.BatchNorm2d(3)
+    norm.weight.data = torch.tensor([0.05, -0.05, 0.5])
+    GammaShrinker({"bn": norm}, 0.5, [0.1], 0.5).step(0.1)
+    torch.testing.assert_close(norm.weight.data, torch.tensor([0.0, 0.0, 0.4]))
+
+
+def test_a_strength_that_cannot_work_is_refused_with_one_that_can() -> None:
+    works = (1 - MOMENTUM) / sum(RATES)
+    with pytest.raises(
+        TrainingError, match=rf"only 0\.1 in .* Give --sparsity {works:.3g} or auto"
+    ):
+        choose_strength(0.1 * works, RATES, MOMENTUM)
+    assert choose_strength(0.3001 * works, RATES, MOMENTUM) == pytest.approx(0.3001 * works)
+
+
+def test_a_strength_that_is_far_too_large_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="prunus"):
+        choose_strength(6 / sum(RATES), RATES, 0.0)
+    assert "may empty whole layers" in caplog.text
+
+
+def test_frozen_rows_are_not_pulled_on(nano: Detector) -> None:
+    every = prunable_norms(nano, ())
+    assert len(every) == sum(isinstance(m, nn.BatchNorm2d) for m in nano.modules())
+    assert all(nano.get_submodule(name) is norm for name, norm in every.items())
+    some = prunable_norms(nano, range(10))
+    assert set(some) == {name for name in every if int(name.split(".")[1]) >= 10}
+    assert list(prunable_norms(nano, (), ["model.0.bn"])) == ["model.0.bn"]
+    with pytest.raises(TrainingError, match=r"'model\.0\.bn' is no batch norm that learns"):
+        prunable_norms(nano, (0,), ["model.0.bn"])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_training_with_a_strong_pull_empties_channels(
+    nano: Detector,
+    make_engine: Callable[..., Engine],
+    make_batch: Callable[..., Batch],
+    optimizer: str,
+) -> None:
+    with torch.no_grad():
+        nano.model[3].bn.weight.fill_(0.01)  # type: ignore[union-attr, operator]
+    # warm-up off, so that the first steps have a rate
+    hyp = {"warmup_epochs": 0, "lr0": 0.001}
+    engine = make_engine(sparsity="auto", nominal_batch=4, optimizer=optimizer, hyp=hyp)
+    assert engine.shrinker is not None
+    for _ in range(4):
+        engine.run_epoch([make_batch(4, seed) for seed in range(2)], lambda: False)
+        engine.position.begin_next_epoch()
+    assert engine.shrinker.spent == pytest.approx(engine.shrinker.budget)
+    assert (nano.model[3].bn.weight == 0).float().mean() > 0.5  # type: ignore[union-attr]
+    sizes = gamma_sizes(nano, engine.shrinker.names)
+    summary = gamma_summary(sizes)
+    channels = sum(len(size) for size in sizes.values())
+    zeros = sum(int((size < 1e-3).sum()) for size in sizes.values())
+    assert summary["below_0.001"] == pytest.approx(zeros / channels)
+    assert summary["cut_at_30%"] <= summary["cut_at_50%"] <= summary["cut_at_70%"]
