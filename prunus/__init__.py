@@ -2,7 +2,7 @@
 
 
 def __getattr__(name: str) -> str:
-    """Find `__version__` when it is asked for: reading it costs 40 ms that `--help` need not pay."""
+    """Find `__version__` when it is asked for: reading it costs 40 ms."""
     if name != "__version__":
         raise AttributeError(f"module 'prunus' has no attribute '{name}'")
     from importlib import metadata

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_verb(verb: str, words: list[str]) -> int:
     from prunus.core.config import add_arguments  # late: `prunus --help` needs no pydantic
-    from prunus.core.runs import show_log_lines
+    from prunus.core.console import show_log
 
     module = importlib.import_module(f"prunus.cli.{verb.replace(' ', '_')}")
     parser = _Parser(prog=f"prunus {verb}", description=VERBS[verb] + ".", allow_abbrev=False)
@@ -70,7 +70,7 @@ def _run_verb(verb: str, words: list[str]) -> int:
     output.add_argument("--json", action="store_true", help="print the report as JSON")
     output.add_argument("--quiet", action="store_true", help="print errors only")
     arguments = parser.parse_args(words)
-    show_log_lines(quiet=arguments.quiet)
+    show_log(quiet=arguments.quiet)
     try:
         report = _report(module, arguments, verb)
     except PrunusError as error:

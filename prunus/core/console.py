@@ -4,6 +4,7 @@ Everything goes to standard error, so that standard output stays free for `--jso
 """
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 log = logging.getLogger("prunus")
-"""The one logger. `core.runs` points it at the console and at the run folder's log."""
+"""The one logger. `show_log` points it at the console, `core.runs` at the run folder's log."""
 
 Item = TypeVar("Item")
 BAR_DELAY_S = 2.0
@@ -20,14 +21,41 @@ BAR_DELAY_S = 2.0
 PLAIN_LINE_EVERY_S = 30.0
 
 
+class _Console(logging.Handler):
+    """Prints each record's text to standard error, whatever that is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)  # noqa: T201 - the one place that speaks
+
+
+_console = _Console()
+
+
+def show_log(*, quiet: bool) -> None:
+    """Send the log to standard error; warnings and errors only under `quiet`.
+
+    Called once, by the command line. A program that uses the package as a library decides for
+    itself what becomes of the logger "prunus", and sees no bars.
+    """
+    _console.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if _console not in log.handlers:
+        log.addHandler(_console)
+
+
+def _is_quiet() -> bool:
+    return _console not in log.handlers or _console.level > logging.INFO
+
+
 def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
     """Yield the items, showing a progress bar once two seconds have passed.
 
-    On a terminal a moving bar; elsewhere a plain line every half minute. Silent under `--quiet`.
+    On a terminal a moving bar; elsewhere a plain line every half minute. Silent under `quiet`.
     """
     if total is None and isinstance(items, Sequence):
         total = len(items)
-    if log.getEffectiveLevel() > logging.INFO:
+    if _is_quiet():
         yield from items
         return
     bar = _Bar(title, total)

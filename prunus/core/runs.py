@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -107,22 +106,12 @@ def start(verb: str, settings: RunSettings) -> Run:
 def reopen(verb: str, folder: Path, settings: RunSettings) -> Run:
     """Go on with a run in its folder: its log grows, its report will be written anew."""
     run = Run(verb, folder, settings.model_dump(mode="json"))
+    log.setLevel(logging.INFO)
     handler = logging.FileHandler(folder / LOG, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     run._handler = handler
     return run
-
-
-def show_log_lines(quiet: bool) -> None:
-    """Send the log to standard error, or nothing at all. Called once, by the command line."""
-    log.setLevel(logging.WARNING if quiet else logging.INFO)
-    log.propagate = False
-    if not any(getattr(handler, "for_people", False) for handler in log.handlers):
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        handler.for_people = True  # type: ignore[attr-defined]
-        log.addHandler(handler)
 
 
 def finite(value: object) -> object:

@@ -1,9 +1,9 @@
-"""The settings of `prunus export` and `prunus benchmark`, with the names that YOLOv5's users know."""
+"""The settings of `prunus export` and `prunus benchmark`, named as YOLOv5's users know them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from prunus.core.config import setting
 from prunus.core.runs import RunSettings
@@ -13,10 +13,14 @@ OPSETS = (12, 20)
 """What torch's exporter writes and every ONNX Runtime of the last years reads."""
 
 
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
 class _Sized(RunSettings):
     """What both verbs share: the size of what is run."""
 
-    image_size: tuple[Side, ...] = setting(
+    image_size: Annotated[tuple[Side, ...], BeforeValidator(_as_tuple)] = setting(
         (640,), "height and width, or one number for both", "--img", "--imgsz", "--img-size",
         min_length=1, max_length=2,
     )  # fmt: skip
@@ -48,7 +52,7 @@ class BenchmarkConfig(_Sized):
     """What is timed, and how."""
 
     weights: tuple[Path, ...] = setting(
-        ..., "models: .safetensors, official .pt, or exported; the first is what others are compared with",
+        ..., "models: .safetensors, official .pt, or exported; the first is the yardstick",
         min_length=1,
     )  # fmt: skip
     runtimes: tuple[str, ...] = setting(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from prunus.core.console import log
 from prunus.core.device import resolve_precision, select_device
@@ -15,6 +17,7 @@ from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
 from prunus.prune.masks import Sparsity, sparsify
 from prunus.weights.files import TORCH_SUFFIXES, load_weights
+from prunus.weights.native import SUFFIX, save_weights
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,24 @@ class OpenedModel:
     """
 
     runner: Runner
-    facts: dict[str, object]
+    facts: dict[str, Any]
     sparsity: Sparsity | None = None
 
 
-def model_facts(detector: Detector) -> dict[str, object]:
-    """Return parameters (fused, as they are published) and GFLOPs at 640 pixels."""
+def model_facts(detector: Detector) -> dict[str, Any]:
+    """Return `params`, and `gflops` at 640 pixels."""
     return {
         "params": count_parameters(detector),
         "gflops": round(count_flops(detector) / 1e9, 3),
     }
+
+
+def stored_megabytes(detector: Detector) -> float:
+    """Return the size of the detector's file in our own format, whatever it was read from."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"detector{SUFFIX}"
+        save_weights(detector, path)
+        return megabytes(path)
 
 
 def open_model(
@@ -62,7 +73,7 @@ def open_model(
                 f"--sparsify: {path.name} is an exported file. Give its weights file."
             )
         runner = open_runner(path, device=device, precision=precision)
-        facts: dict[str, object] = {"params": None, "gflops": None, "file_mb": megabytes(path)}
+        facts: dict[str, Any] = {"params": None, "gflops": None, "file_mb": megabytes(path)}
         return OpenedModel(runner, facts)
     detector = load_weights(path).detector
     facts = {**model_facts(detector), "file_mb": round(megabytes(path), 3)}
@@ -77,18 +88,19 @@ def open_model(
     )
 
 
+def rounded_size(image_size: int, stride: int) -> int:
+    """Return the side rounded up to a multiple of the stride, and say so."""
+    side = -(-image_size // stride) * stride
+    if side != image_size:
+        log.info("--img %d: rounded up to %d, a multiple of %d", image_size, side, stride)
+    return side
+
+
 def fitting_size(image_size: int, runner: Runner) -> int:
-    """Return the side that the runner can take: its own, or `image_size` rounded up to its stride."""
-    if runner.size_hw is not None:
-        side = max(runner.size_hw)
-        if side != image_size:
-            log.info(
-                "the file takes images of %d pixels only: --img %d becomes that", side, image_size
-            )
-        return side
-    fitted = -(-image_size // runner.stride) * runner.stride
-    if fitted != image_size:
-        log.info(
-            "--img %d is no multiple of the stride %d: %d it is", image_size, runner.stride, fitted
-        )
-    return fitted
+    """Return the side that a runner takes: its own where it has one, or else a fitting one."""
+    if runner.size_hw is None:
+        return rounded_size(image_size, runner.stride)
+    side = max(runner.size_hw)
+    if side != image_size:
+        log.info("--img %d: the file takes images of %d pixels only", image_size, side)
+    return side

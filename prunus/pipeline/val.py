@@ -28,7 +28,7 @@ def val(settings: ValConfig) -> dict[str, object]:
         index = build_index(read_data(settings.data), settings.split)
         evaluation = judge(opened.runner, index, settings)
         log.info("%s", metrics_table(settings.weights.name, evaluation))
-        save_predictions(run.path(PREDICTIONS), evaluation.detections, index)
+        save_predictions(run.path(PREDICTIONS), evaluation.detections, index.paths)
         run.report = {
             "model": opened.facts,
             "metrics": evaluation.metrics(),

@@ -7,7 +7,8 @@ arXiv:1708.06519, with the L1 term applied as a proximal step after each optimiz
 
 The classic sub-gradient `sr * sign(gamma)` passes through the momentum, which multiplies it by
 1 / (1 - momentum), 16 at 0.937. The same factor stands here, so that a strength is the field's `sr`
-and pulls as far as there, with any optimizer. Over a run, a gamma that the loss does not hold moves by
+and pulls as far as there, with any optimizer. Over a run, a gamma that the loss does not hold
+moves by
 
     budget = strength / (1 - momentum) * (sum of lr over all optimizer steps)
 

@@ -56,7 +56,9 @@ def test_a_failed_run_stops_logging_into_its_folder(tmp_path: Path) -> None:
 def test_out_refuses_a_folder_that_holds_something(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("precious")
-    with pytest.raises(ConfigError, match="is not empty. Choose another folder, or add --exist-ok"):
+    with pytest.raises(
+        ConfigError, match=r"is not empty\. Choose another folder, or add --exist-ok"
+    ):
         start("val", settings(tmp_path, out=tmp_path / "full"))
     with start("val", settings(tmp_path, out=tmp_path / "full", exist_ok=True)) as run:
         assert run.folder == tmp_path / "full"

@@ -1,4 +1,4 @@
-"""The ten architectures: published parameter counts and FLOPs, strides, biases, and what is refused."""
+"""The ten architectures: published counts and FLOPs, strides, biases, and what is refused."""
 
 import math
 
@@ -134,7 +134,7 @@ def test_decoding_by_hand() -> None:
     candidates = detector.decode(maps)
     assert candidates.shape == (1, 12 + 3 + 3, 7)
     found = candidates[0, 4 + 2]  # level 0, anchor 1, row 1, column 0
-    # centre: (2·0.5 - 0.5 + 0)·8 = 4 and (2·1 - 0.5 + 1)·8 = 20; anchor 16x30: width (2·0.5)²·16, height 0
+    # centre (2·0.5 - 0.5)·8 = 4 and (2·1 - 0.5 + 1)·8 = 20; anchor 16x30: width 16, height 0
     sigmoid = [1 / (1 + math.exp(-x)) for x in (2.0, -2.0, 0.0)]
     torch.testing.assert_close(found, torch.tensor([4.0, 20.0, 16.0, 0.0, *sigmoid]))
 
@@ -214,5 +214,5 @@ def test_a_wrong_architecture_is_explained(content: object, words: str) -> None:
 
 
 def test_a_misspelt_name_is_corrected() -> None:
-    with pytest.raises(ModelError, match="yolov5z: no such architecture. Did you mean 'yolov5"):
+    with pytest.raises(ModelError, match=r"yolov5z: no such architecture\. Did you mean 'yolov5"):
         read_arch("yolov5z")

@@ -1,0 +1,134 @@
+"""Does the exported file compute what torch computes? Asked before an export counts as done."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunus.core.errors import ExportError
+from prunus.core.records import Runner
+from prunus.evaluate.nms import non_maximum_suppression
+
+MAX_RELATIVE = 1e-3
+"""Of a value, or of 1 where the value is smaller. Two float32 runtimes differ by about 1e-5."""
+MAX_BOX_PX = 1e-2
+CONFIDENCE, IOU, MAX_DETECTIONS = 0.25, 0.45, 1000
+"""What `predict` uses, so the boxes compared are those that a user sees."""
+
+
+TOGETHER = 2
+"""Images run at once where the file lets us choose; two, so that leaks between images show."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far two runners are apart on the same images.
+
+    Attributes:
+        max_absolute: Largest difference of any candidate's value, in pixels or probability.
+        max_relative: Largest difference as a share of the value, or of 1 where that is larger.
+        max_box_px: Largest difference of any side of a box after suppression; infinite when one has
+            a box that the other lacks.
+        boxes: Boxes after suppression in the reference.
+        images: Images compared.
+    """
+
+    max_absolute: float
+    max_relative: float
+    max_box_px: float
+    boxes: int
+    images: int
+
+    @property
+    def holds(self) -> bool:
+        return self.max_relative <= MAX_RELATIVE and self.max_box_px <= MAX_BOX_PX
+
+
+def check_parity(reference: Runner, exported: Runner, images: Tensor) -> Parity:
+    """Run both on the same images and compare every candidate and the boxes after suppression.
+
+    Args:
+        reference: What is right: torch in float32.
+        exported: What was made of it.
+        images: (B, 3, H, W) uint8, of a size that both take.
+
+    Raises:
+        ExportError: They differ by more than MAX_RELATIVE or MAX_BOX_PX; it holds the figures.
+    """
+    parity = compare(reference, exported, images)
+    if not parity.holds:
+        raise ExportError(
+            f"the exported model does not compute what torch does on {parity.images} images: "
+            f"values differ by up to {parity.max_absolute:.3g}, relative {parity.max_relative:.3g} "
+            f"(allowed {MAX_RELATIVE:g}), boxes by {parity.max_box_px:.3g} px "
+            f"(allowed {MAX_BOX_PX:g}). "
+            "Nothing was written; try another --opset."
+        )
+    return parity
+
+
+def compare(reference: Runner, exported: Runner, images: Tensor) -> Parity:
+    """Measure how far the two runners are apart; see `check_parity`."""
+    absolute = relative = box_px = 0.0
+    boxes = 0
+    for part in torch.split(images, exported.batch or TOGETHER):
+        expected = reference(part).float().cpu()
+        found = exported(_filled(part, exported.batch))[: len(part)].float().cpu()
+        if expected.shape != found.shape:
+            raise ExportError(
+                f"the exported model's output is {tuple(found.shape)}, "
+                f"torch's {tuple(expected.shape)}."
+            )
+        difference = (expected - found).abs()
+        absolute = _worst(absolute, difference)
+        relative = _worst(relative, difference / expected.abs().clamp(min=1))
+        for kept, kept_too in zip(_suppress(expected), _suppress(found), strict=True):
+            box_px = max(box_px, box_distance(kept, kept_too))
+            boxes += len(kept)
+    return Parity(absolute, relative, box_px, boxes, len(images))
+
+
+def _filled(images: Tensor, batch: int | None) -> Tensor:
+    """Repeat the last image until there are `batch`."""
+    if batch is None or len(images) == batch:
+        return images
+    return torch.cat((images, images[-1:].expand(batch - len(images), -1, -1, -1)))
+
+
+def box_distance(boxes: Tensor, others: Tensor) -> float:
+    """Return the largest distance in pixels from a box of either set to its partner in the other.
+
+    Partners are the nearest boxes of the same class. Order is left out of it: scores that are equal
+    to six digits may come in any order.
+
+    Args:
+        boxes: (N, 6) xyxy, score, class.
+        others: (M, 6), likewise.
+
+    Returns:
+        Infinity where a box has no partner, or the sets are not equally large.
+    """
+    if len(boxes) != len(others):
+        return float("inf")
+    if not len(boxes):
+        return 0.0
+    distance = (boxes[:, None, :4] - others[None, :, :4]).abs().amax(dim=-1)  # (N, N)
+    distance[boxes[:, None, 5] != others[None, :, 5]] = float("inf")
+    return float(torch.maximum(distance.amin(dim=0), distance.amin(dim=1)).max())
+
+
+def _suppress(candidates: Tensor) -> list[Tensor]:
+    return non_maximum_suppression(
+        candidates,
+        confidence=CONFIDENCE,
+        iou=IOU,
+        max_detections=MAX_DETECTIONS,
+        multi_label=False,
+    )
+
+
+def _worst(so_far: float, differences: Tensor) -> float:
+    """Return the larger one; a NaN counts as infinitely far."""
+    infinity = float("inf")
+    known = differences.nan_to_num(nan=infinity, posinf=infinity)
+    return max(so_far, float(known.max())) if known.numel() else so_far
