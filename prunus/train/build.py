@@ -14,7 +14,7 @@ from prunus.train.engine import Engine
 from prunus.train.freeze import freeze_, freeze_table, frozen_rows
 from prunus.train.optimizer import build_optimizer, scaled_weight_decay
 from prunus.train.schedule import Schedule
-from prunus.train.sparsity import GammaShrinker, choose_strength, prunable_norms
+from prunus.train.sparsity import GammaShrinker, choose_strength, prunable_norms, pulling_rates
 
 
 def build_engine(
@@ -127,7 +127,7 @@ def _build_shrinker(
 ) -> GammaShrinker | None:
     if settings.sparsity is None:
         return None
-    rates = schedule.step_rates()
+    rates = pulling_rates(schedule.step_rates())
     norms = prunable_norms(detector, rows, names)
     momentum = settings.hyp.momentum
     strength = choose_strength(settings.sparsity, rates, momentum)

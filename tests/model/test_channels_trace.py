@@ -23,7 +23,9 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
-        self.head = nn.Conv2d(self.middle(torch.ones(1, 4, 2, 2), torch.ones(1, 4, 2, 2)).size(1), 2, 1)
+        self.head = nn.Conv2d(
+            self.middle(torch.ones(1, 4, 2, 2), torch.ones(1, 4, 2, 2)).size(1), 2, 1
+        )
 
     def middle(self, a: Tensor, b: Tensor) -> Tensor:
         raise NotImplementedError
@@ -115,9 +117,7 @@ def test_nothing_is_pinned_without_need(middle: str) -> None:
         ("number", {"b": "summed up with other channels"}),
     ],
 )
-def test_what_mixes_channels_pins_them_and_says_why(
-    middle: str, reasons: dict[str, str]
-) -> None:
+def test_what_mixes_channels_pins_them_and_says_why(middle: str, reasons: dict[str, str]) -> None:
     assert frozen(traced(middle)) == {**reasons, "head": "an output of the model"}
 
 
@@ -129,6 +129,44 @@ def test_the_parts_of_a_chunk_stay_equally_long() -> None:
 
 def test_a_copy_brings_its_channels() -> None:
     assert groups(traced("written"))["a+b"].frozen == ""
+
+
+def test_one_value_for_many_channels_leaves_them_free() -> None:
+    class Spatial(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.mask, self.head = (
+                nn.Conv2d(3, 4, 1),
+                nn.Conv2d(3, 1, 1),
+                nn.Conv2d(4, 2, 1),
+            )
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.scale * self.a(x) * self.mask(x))
+
+    table = trace(Spatial(), IMAGE)
+    assert groups(table)["a"].frozen == ""
+    assert groups(table)["mask"].frozen == "is spread over all channels of another tensor"
+
+
+def test_a_parameter_of_one_value_a_channel_belongs_to_them() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+            self.scale, self.map = (
+                nn.Parameter(torch.ones(4, 1, 1)),
+                nn.Parameter(torch.ones(4, 8, 8)),
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.scale * self.a(x) + self.map.exp())
+
+    table = trace(Scaled(), IMAGE)
+    assert table.tags["scale", 0].equal(table.tags["a.weight", 0])
+    assert table.tags["map", 0].equal(table.tags["a.weight", 0])
+    assert groups(table)["a"].frozen == ""
 
 
 def test_an_unknown_operation_names_itself_its_module_and_the_way_out() -> None:

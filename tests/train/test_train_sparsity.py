@@ -18,6 +18,7 @@ from prunus.train.sparsity import (
     gamma_sizes,
     gamma_summary,
     prunable_norms,
+    pulling_rates,
 )
 
 RATES = Schedule(epochs=20, batches=5, batch_size=64).step_rates()
@@ -43,6 +44,22 @@ def test_a_gamma_that_the_loss_does_not_hold_moves_by_the_budget() -> None:
     assert shrinker.budget == pytest.approx(1.0)
     assert shrinker.spent == pytest.approx(shrinker.budget)
     torch.testing.assert_close(norm.weight, torch.full((2,), 1.0), atol=1e-4, rtol=0)
+
+
+def test_the_last_fifth_of_a_run_does_not_pull() -> None:
+    norm = free_gamma(2.0)
+    pulling = pulling_rates(RATES)
+    assert len(pulling) == round(0.8 * len(RATES))
+    shrinker = GammaShrinker(
+        {"bn": norm}, choose_strength("auto", pulling, MOMENTUM), pulling, MOMENTUM
+    )
+    seen = []
+    for lr in RATES:
+        shrinker.step(lr)
+        seen.append(norm.weight[0].item())
+    torch.testing.assert_close(norm.weight, torch.full((2,), 1.0), atol=1e-4, rtol=0)
+    assert seen[len(pulling) - 1] == pytest.approx(seen[-1], abs=1e-6)
+    assert seen[len(pulling) - 5] > seen[-1] + 1e-4
 
 
 def test_a_strength_pulls_as_far_as_the_classic_sub_gradient_of_that_size() -> None:

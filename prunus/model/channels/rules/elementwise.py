@@ -1,0 +1,86 @@
+"""Operations that work place by place: channels that meet are tied."""
+
+import torch
+from torch import Tensor
+
+from prunus.model.channels.arrays import squeeze_repeats
+from prunus.model.channels.call import Call
+from prunus.model.channels.tracer import Bound, Tracer
+
+FIXED = "meets a constant or an input, whose length is fixed"
+SPREAD = "is spread over all channels of another tensor"
+
+
+def same(tracer: Tracer, call: Call) -> Tensor | None:
+    """Pass on the tags of the first tensor: activations."""
+    return tracer.tags(call.tensors()[0])
+
+
+def copy(tracer: Tracer, call: Call) -> Bound | None:
+    """Pass on the tags; a copy of a parameter is that parameter."""
+    source = call.tensors()[0]
+    return tracer.leaf(source) or tracer.tags(source)
+
+
+def combine(tracer: Tracer, call: Call) -> Tensor:
+    """Tie the channels that meet in an addition, a multiplication and the like.
+
+    An operand with one value for many channels (a spatial mask) keeps its own; a constant of one
+    value a channel keeps theirs, since nobody would shorten it.
+    """
+    operands = call.tensors()
+    shape = call.output().shape
+    known = [tags for tags in map(tracer.tags, operands) if tags is not None]
+    tagged = [squeeze_repeats(tags.reshape(_aligned(tags, shape))) for tags in known]
+    lead = min(tagged, key=lambda tags: abs(len(_changing(tags)) - 1))  # one dimension of channels
+    for other in tagged:
+        if any(other.size(dimension) == 1 for dimension in _changing(lead)):
+            tracer.pin(other, SPREAD)
+        elif other is not lead:
+            both = torch.broadcast_shapes(lead.shape, other.shape)  # type: ignore[no-untyped-call]
+            tracer.unite(lead.expand(both), other.expand(both), FIXED)
+    for constant in operands:
+        sizes = _aligned(constant, shape)
+        if not tracer.knows(constant) and any(sizes[d] > 1 for d in _changing(lead)):
+            tracer.pin(lead, FIXED)
+    return lead.expand(shape)
+
+
+def write(tracer: Tracer, call: Call) -> Tensor | None:
+    """Let a copy into a whole tensor replace its tags; a copy into a part pins what it brings."""
+    target, source = call.tensor("self"), call.tensor("src")
+    brought = tracer.tags(source)
+    if brought is None:
+        return tracer.tags(target)
+    if target._base is not None or source.shape != target.shape:
+        tracer.pin(brought, "written into a part of another tensor")
+    return brought.expand(target.shape)
+
+
+def _aligned(tensor: Tensor, shape: torch.Size) -> tuple[int, ...]:
+    """Return the tensor's shape with as many dimensions as the result's."""
+    return (1,) * (len(shape) - tensor.ndim) + tuple(tensor.shape)
+
+
+def _changing(squeezed: Tensor) -> list[int]:
+    return [dimension for dimension, size in enumerate(squeezed.shape) if size > 1]
+
+
+COPIES = "alias clone contiguous detach lift lift_fresh _to_copy"
+UNARY = (
+    "abs acos asin atan bitwise_not ceil celu cos cosh elu erf erfc exp exp2 "
+    "expm1 floor frac gelu hardshrink hardsigmoid hardswish hardtanh isfinite isinf "
+    "isnan leaky_relu log log10 log1p log2 log_sigmoid_forward logical_not logit mish nan_to_num "
+    "native_dropout neg reciprocal relu relu6 round rsqrt selu sgn "
+    "sigmoid sign silu sin sinh softplus softshrink sqrt square tan tanh threshold trunc"
+)
+FILLS = (
+    "bernoulli empty_like fill full_like normal ones_like rand_like randn_like uniform zero "
+    "zeros_like"
+)
+"""New values, but as many as there are channels."""
+NARY = (
+    "add addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor clamp clamp_max clamp_min div eq "
+    "floor_divide fmax fmin fmod ge gt hypot le lerp logaddexp logical_and logical_or logical_xor "
+    "lt masked_fill maximum minimum mul ne pow _prelu_kernel remainder rsub sub where xlogy"
+)
