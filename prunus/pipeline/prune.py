@@ -76,9 +76,15 @@ def prune(settings: PruneConfig) -> dict[str, object]:
             "asked": result.selection.asked,
             "achieved": result.selection.achieved,
             "error": result.error,
-            "recalibration": None if result.recalibration is None else vars(result.recalibration),
+            "recalibration": _outcome(result.recalibration),
         }
         return run.finish()
+
+
+def _outcome(recalibration: pruning.Recalibration | None) -> dict[str, object] | None:
+    if recalibration is None:
+        return None
+    return {**vars(recalibration), "kept": recalibration.kept}
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def restore_(engine: Engine, state: Mapping[str, Any]) -> None:
         engine.scaler.load_state_dict(state["scaler"])
     engine.position = Position(**state["position"])
     if engine.shrinker is not None:
-        engine.shrinker.spent = state["spent"]
+        engine.shrinker.go_on_from(state["spent"])
     torch.set_rng_state(state["rng"]["cpu"])
     if torch.cuda.is_available() and len(state["rng"]["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["rng"]["cuda"])

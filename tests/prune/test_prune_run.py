@@ -5,10 +5,8 @@ import pytest
 import torch
 
 from prunus.core.errors import PruningError
-from prunus.model.channels.trace import trace
 from prunus.model.cost import count_flops, count_parameters
 from prunus.model.detector import Detector
-from prunus.prune.groups import prunable_norms
 from prunus.prune.run import Calibration, prune
 from prunus.weights.files import load_weights
 from prunus.weights.native import save_weights
@@ -122,10 +120,3 @@ def test_a_pruned_detector_survives_the_file_and_a_second_pruning(
         for one, other in zip(small(image), loaded(image), strict=True):
             torch.testing.assert_close(one, other)
     assert prune(loaded, percent=0.3).params[1] < count_parameters(small)
-
-
-def test_the_norms_that_could_lose_channels_are_named(nano: Detector) -> None:
-    names = prunable_norms(trace(nano, torch.rand(1, 3, 64, 64)))
-    modules = dict(nano.named_modules())
-    assert len(names) == len(set(names)) == 57
-    assert all(isinstance(modules[name], torch.nn.BatchNorm2d) for name in names)

@@ -62,6 +62,23 @@ def test_the_last_fifth_of_a_run_does_not_pull() -> None:
     assert seen[len(pulling) - 5] > seen[-1] + 1e-4
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_has_arrived_at_zero_is_held_there(resumed: bool) -> None:
+    norm = nn.BatchNorm2d(2)
+    norm.weight.data = torch.tensor([0.5, 3.0])
+    shrinker = GammaShrinker({"bn": norm}, 1.0, [0.5, 0.5], 0.0)
+    for _ in range(2):
+        shrinker.step(0.5)
+    if resumed:
+        spent = shrinker.spent
+        shrinker = GammaShrinker({"bn": norm}, 1.0, [0.5, 0.5], 0.0)
+        shrinker.go_on_from(spent)
+    norm.weight.data += 0.25  # as an optimizer step would
+    shrinker.step(0.5)
+    torch.testing.assert_close(norm.weight.data, torch.tensor([0.0, 2.25]))
+    assert shrinker.spent == pytest.approx(1.0)
+
+
 def test_a_strength_pulls_as_far_as_the_classic_sub_gradient_of_that_size() -> None:
     gamma = nn.Parameter(torch.tensor([1000.0]))
     optimizer = torch.optim.SGD([gamma], lr=0.1, momentum=MOMENTUM, nesterov=True)
