@@ -74,6 +74,13 @@ class LossTerms:
     objectness: Tensor
     classes: Tensor
 
+    def __add__(self, other: "LossTerms") -> "LossTerms":
+        return LossTerms(
+            self.box + other.box,
+            self.objectness + other.objectness,
+            self.classes + other.classes,
+        )
+
     def total(self, batch_size: int) -> Tensor:
         """What is minimised: the sum of the terms times the number of images."""
         return (self.box + self.objectness + self.classes) * batch_size
@@ -84,15 +91,21 @@ class LossTerms:
 
 
 class DetectionLoss:
-    """The loss of one detector. Computed in float32 whatever the precision of the maps."""
+    """The loss of one detector. Computed in float32 whatever the precision of the maps.
+
+    Attributes:
+        gains: As `scaled_gains` returned them.
+        anchors: (L, A, 2) in grid cells.
+        balance: Weight of each level's objectness term, from the finest.
+    """
 
     def __init__(self, detector: Detector, gains: LossGains) -> None:
         """Take anchors and classes from the detector, and gains as `scaled_gains` returned them."""
         self.gains = gains
-        self._anchors = detector.anchors.detach().float()
+        self.anchors = detector.anchors.detach().float()
         self._classes = len(detector.names)
-        levels = len(self._anchors)
-        self._balance = BALANCE.get(levels, BALANCE_OTHERWISE)[:levels]
+        levels = len(self.anchors)
+        self.balance = BALANCE.get(levels, BALANCE_OTHERWISE)[:levels]
 
     def __call__(self, raw: list[Tensor], targets: Tensor) -> LossTerms:
         """Compare raw maps with targets.
@@ -103,15 +116,15 @@ class DetectionLoss:
                 shares.
         """
         targets = targets.to(raw[0].device, torch.float32)
-        anchors = self._anchors.to(raw[0].device)
+        anchors = self.anchors.to(raw[0].device)
         grids_hw = [(level.shape[2], level.shape[3]) for level in raw]
         matches = assign(targets, anchors, grids_hw, self.gains.anchor_threshold)
         box = objectness = classes = torch.zeros((), device=raw[0].device)
-        for level, found, balance in zip(raw, matches, self._balance, strict=True):
+        for level, found, balance in zip(raw, matches, self.balance, strict=True):
             goal = torch.zeros(level.shape[:4], device=level.device)
             if len(found):
                 predicted = level[found.image, found.anchor, found.row, found.column].float()
-                overlap = complete_iou(_relative_boxes(predicted, found.anchor_sizes), found.boxes)
+                overlap = complete_iou(relative_boxes(predicted, found.anchor_sizes), found.boxes)
                 box = box + (1 - overlap).mean()
                 goal = _objectness_goal(found, overlap.detach().clamp(min=0), goal)
                 if self._classes > 1:
@@ -157,7 +170,7 @@ def complete_iou(boxes: Tensor, others: Tensor) -> Tensor:
     return iou - distance / diagonal - weight * shape
 
 
-def _relative_boxes(predicted: Tensor, anchor_sizes: Tensor) -> Tensor:
+def relative_boxes(predicted: Tensor, anchor_sizes: Tensor) -> Tensor:
     """Decode (M, 5 + K) raw values to (M, 4) boxes relative to their cell's corner, in cells."""
     share = predicted[:, :4].sigmoid() * 2
     return torch.cat((share[:, :2] - 0.5, share[:, 2:].square() * anchor_sizes), dim=1)

@@ -9,6 +9,7 @@ from prunus.core.device import resolve_precision, select_device
 from prunus.model.detector import Detector
 from prunus.model.loss import DetectionLoss, LossGains, scaled_gains
 from prunus.train.config import Hyperparameters, TrainConfig
+from prunus.train.distill import Teacher
 from prunus.train.ema import ExponentialAverage
 from prunus.train.engine import Engine
 from prunus.train.freeze import freeze_, freeze_table, frozen_rows
@@ -23,7 +24,7 @@ def build_engine(
     *,
     image_size: int,
     batches: int,
-    norms: Sequence[str] | None = None,
+    teacher: Detector | None = None,
 ) -> Engine:
     """Make all that an epoch needs.
 
@@ -32,7 +33,7 @@ def build_engine(
         settings: How.
         image_size: Side of the training images, in pixels, a multiple of the detector's stride.
         batches: Batches in an epoch.
-        norms: Names of the batch norms that sparsity training pulls on; None for all that learn.
+        teacher: Whose answers are imitated; None to learn from labels alone.
 
     Raises:
         ConfigError: The device or the precision does not exist here.
@@ -74,7 +75,8 @@ def build_engine(
         device=device,
         precision=precision,
         frozen=rows,
-        shrinker=_build_shrinker(detector, settings, schedule, rows, norms),
+        shrinker=_build_shrinker(detector, settings, schedule, rows),
+        teacher=None if teacher is None else Teacher(teacher, device, precision),
     )
 
 
@@ -123,12 +125,11 @@ def _build_shrinker(
     settings: TrainConfig,
     schedule: Schedule,
     rows: Sequence[int],
-    names: Sequence[str] | None,
 ) -> GammaShrinker | None:
     if settings.sparsity is None:
         return None
     rates = pulling_rates(schedule.step_rates())
-    norms = prunable_norms(detector, rows, names)
+    norms = prunable_norms(detector, rows)
     momentum = settings.hyp.momentum
     strength = choose_strength(settings.sparsity, rates, momentum)
     return GammaShrinker(norms, strength, rates, momentum)

@@ -120,6 +120,9 @@ class TrainConfig(RunSettings):
         "--sparsity",
         "--sr",
     )
+    teacher: OptionalPath = setting(
+        None, "dense weights whose answers are imitated beside the labels (distillation)"
+    )
     label_smoothing: float = setting(0.0, "share of certainty taken from class labels", ge=0, lt=1)
     patience: int = setting(100, "epochs without improvement before stopping, 0 for never", ge=0)
     close_mosaic: int = setting(0, "epochs at the end without mosaic", ge=0)

@@ -14,6 +14,7 @@ from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
 from prunus.model.detector import Detector
 from prunus.model.loss import DetectionLoss, LossTerms
+from prunus.train.distill import Teacher, imitation
 from prunus.train.ema import ExponentialAverage
 from prunus.train.freeze import set_training_
 from prunus.train.optimizer import clip_gradients, set_tempo
@@ -70,6 +71,7 @@ class Engine:
         precision: fp32, bf16 or fp16.
         frozen: Rows that do not learn.
         shrinker: Pulls on gammas; None without sparsity.
+        teacher: Whose answers are imitated beside the labels; None without.
         position: How far the training is.
     """
 
@@ -82,6 +84,7 @@ class Engine:
     precision: str
     frozen: tuple[int, ...] = ()
     shrinker: GammaShrinker | None = None
+    teacher: Teacher | None = None
     position: Position = field(default_factory=Position)
 
     def __post_init__(self) -> None:
@@ -136,7 +139,10 @@ class Engine:
         images = to_input(batch.images, self.device)
         with autocast(self.device, self.precision):
             raw = self.detector(images)
-        return self.loss(raw, batch.targets)
+        terms = self.loss(raw, batch.targets)
+        if self.teacher is None:
+            return terms
+        return terms + imitation(self.loss, raw, self.teacher.answers(images))
 
     def _step(self, tempo: Tempo) -> None:
         """Step on the gradients that were added up, unless they are not finite."""

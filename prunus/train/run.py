@@ -1,6 +1,5 @@
 """The door of the room: a detector, images and settings in; better weights out."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from prunus.core.console import log
@@ -25,7 +24,7 @@ def train(
     folder: Path,
     *,
     origin: Origin | None = None,
-    norms: Sequence[str] | None = None,
+    teacher: Detector | None = None,
 ) -> TrainResult:
     """Train a detector.
 
@@ -36,7 +35,7 @@ def train(
         settings: How.
         folder: The run's folder: gets weights, state, results.csv and TensorBoard's events.
         origin: Where the detector came from; written into the weights that are saved.
-        norms: Names of the batch norms that sparsity training pulls on; None for all that learn.
+        teacher: Whose answers are imitated beside the labels; same classes, strides, anchors.
 
     Raises:
         TrainingError: The settings cannot work, or numbers stopped being finite.
@@ -49,7 +48,7 @@ def train(
     if origin.state is None and settings.auto_anchor:
         fit_anchors_(detector, training, image_size, settings.hyp.anchor_t)
     engine = build_engine(
-        detector, settings, image_size=image_size, batches=len(loader), norms=norms
+        detector, settings, image_size=image_size, batches=len(loader), teacher=teacher
     )
     progress = Progress()
     if origin.state is not None:

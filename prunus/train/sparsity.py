@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunus.core.console import log
-from prunus.core.errors import TrainingError, suggest
+from prunus.core.errors import TrainingError
 from prunus.model.detector import Detector
 
 TARGET_BUDGET = 1.0
@@ -41,38 +41,29 @@ NEARLY_ZERO = (1e-3, 1e-2)
 CUTS = (0.3, 0.5, 0.7)
 
 
-def prunable_norms(
-    detector: Detector, frozen: Collection[int], names: Sequence[str] | None = None
-) -> dict[str, nn.BatchNorm2d]:
-    """Return the batch norms to pull on, by module name.
+def prunable_norms(detector: Detector, frozen: Collection[int]) -> dict[str, nn.BatchNorm2d]:
+    """Return the batch norms to pull on, by module name: all that learn.
 
     Args:
         detector: The detector.
         frozen: Rows that do not learn; their batch norms are left out.
-        names: Only these batch norms; None for all.
 
     Raises:
-        TrainingError: A name is no batch norm, lies in a frozen row, or nothing is left.
+        TrainingError: Nothing is left.
     """
     norms = {
-        f"model.{row}.{name}" if name else f"model.{row}": module
+        f"model.{row}.{name}": module
         for row, part in enumerate(detector.model)
         if row not in frozen
         for name, module in part.named_modules()
         if isinstance(module, nn.BatchNorm2d)
     }
-    for name in names or ():
-        if name not in norms:
-            raise TrainingError(
-                f"sparsity: '{name}' is no batch norm that learns.{suggest(name, norms)}"
-            )
-    chosen = {name: norms[name] for name in norms if names is None or name in names}
-    if not chosen:
+    if not norms:
         raise TrainingError(
             "sparsity: there is no batch norm to pull on. Freeze fewer rows, and start from a "
             "detector whose batch norms were not folded away."
         )
-    return chosen
+    return norms
 
 
 def pulling_rates(step_rates: Sequence[float]) -> Sequence[float]:

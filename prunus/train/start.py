@@ -14,6 +14,7 @@ from prunus.model.detector import Detector
 from prunus.model.spec import read_arch
 from prunus.train.checkpoint import LAST, STATE, read_state
 from prunus.train.config import TrainConfig
+from prunus.train.distill import check_teacher
 from prunus.train.run import train
 from prunus.train.session import Origin, TrainResult
 from prunus.weights.files import load_weights
@@ -30,7 +31,8 @@ def run(settings: TrainConfig, folder: Path) -> TrainResult:
     training, validation = _read_splits(settings)
     torch.manual_seed(settings.seed)
     detector, origin = _starting_point(settings, training.names)
-    return train(detector, training, validation, settings, folder, origin=origin)
+    teacher = _read_teacher(settings, detector)
+    return train(detector, training, validation, settings, folder, origin=origin, teacher=teacher)
 
 
 def saved_settings(folder: Path) -> TrainConfig:
@@ -61,7 +63,17 @@ def resume(folder: Path) -> TrainResult:
     steps, this = last.history[:-1], last.history[-1]
     origin = Origin(steps, last.licence, this.parent, state)
     log.info("resuming %s in epoch %d", folder, state["position"]["epoch"] + 1)
-    return train(last.detector, training, validation, settings, folder, origin=origin)
+    detector = last.detector
+    teacher = _read_teacher(settings, detector)
+    return train(detector, training, validation, settings, folder, origin=origin, teacher=teacher)
+
+
+def _read_teacher(settings: TrainConfig, student: Detector) -> Detector | None:
+    if settings.teacher is None:
+        return None
+    teacher = load_weights(settings.teacher).detector
+    check_teacher(teacher, student, f"--teacher {settings.teacher}")
+    return teacher
 
 
 def _read_splits(settings: TrainConfig) -> tuple[ImageIndex, ImageIndex]:

@@ -121,9 +121,8 @@ def test_frozen_rows_are_not_pulled_on(nano: Detector) -> None:
     assert all(nano.get_submodule(name) is norm for name, norm in every.items())
     some = prunable_norms(nano, range(10))
     assert set(some) == {name for name in every if int(name.split(".")[1]) >= 10}
-    assert list(prunable_norms(nano, (), ["model.0.bn"])) == ["model.0.bn"]
-    with pytest.raises(TrainingError, match=r"'model\.0\.bn' is no batch norm that learns"):
-        prunable_norms(nano, (0,), ["model.0.bn"])
+    with pytest.raises(TrainingError, match="no batch norm to pull on"):
+        prunable_norms(nano, range(25))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
