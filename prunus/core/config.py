@@ -157,7 +157,11 @@ def _argument_form(annotation: Any) -> dict[str, Any]:
         if len(inner) == 1:
             return _argument_form(inner[0])
     if get_origin(annotation) in (tuple, list):
-        return {"nargs": "+", "metavar": "X"}
+        return {"nargs": "+", "metavar": METAVARS.get(get_args(annotation)[0], "X")}
     if get_origin(annotation) is Literal:
         return {"metavar": "{" + ",".join(map(str, get_args(annotation))) + "}"}
-    return {"metavar": "X"}
+    return {"metavar": METAVARS.get(annotation, "X")}
+
+
+METAVARS: dict[object, str] = {Path: "PATH", int: "N", float: "N", str: "WORD"}
+"""How a value of each type is called in `--help`."""

@@ -93,7 +93,7 @@ def compress(settings: CompressConfig) -> dict[str, object]:
         dense = chain.adapt()
         sparse = chain.train_for_sparsity(dense)
         cut = chain.prune(sparse)
-        pruned = chain.finetune(cut)
+        pruned = chain.finetune(cut, dense)
         before, after = chain.ship(dense, pruned)
         between = [model for model in (sparse, cut) if model not in (dense, pruned)]
         _tell(run, settings, [before, *between, after])
@@ -148,12 +148,13 @@ class _Chain:
         )
         return Model("pruned", Path(report["weights"]), report["after"]["metrics"])
 
-    def finetune(self, cut: Model) -> Model:
-        """Train the pruned model; it keeps its shape."""
+    def finetune(self, cut: Model, dense: Model) -> Model:
+        """Train the pruned model, with the dense one as its teacher; it keeps its shape."""
         settings = self._settings
         if settings.finetune_epochs == 0:
             return cut
-        report = self._train("finetune", settings.finetune_epochs, weights=cut.path)
+        teacher = {"teacher": dense.path, "auto_anchor": False} if settings.distill else {}
+        report = self._train("finetune", settings.finetune_epochs, weights=cut.path, **teacher)
         return Model("fine-tuned, pruned", Path(report["best"]), report["metrics"])
 
     def ship(self, dense: Model, pruned: Model) -> tuple[Model, Model]:
@@ -199,6 +200,7 @@ class _Chain:
             nominal_batch=settings.nominal_batch,
             hyp=settings.hyp,
             patience=settings.patience,
+            close_mosaic=round(epochs * settings.close_mosaic),
             precision=settings.precision,
             workers=settings.workers,
             seed=settings.seed,

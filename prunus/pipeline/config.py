@@ -1,21 +1,13 @@
 """The settings of the verbs that chain others: `prunus compress` and `prunus demo`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from prunus.core.config import setting
 from prunus.core.runs import RunSettings
-
-
-def _as_share(value: object) -> object:
-    """Read 50 as .5: people say per cent."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return value
-    return number / 100 if 1 < number < 100 else number
+from prunus.prune.config import Share
 
 
 class CompressConfig(RunSettings):
@@ -26,9 +18,7 @@ class CompressConfig(RunSettings):
     cfg: str = setting(
         "", "architecture to start from scratch with, instead of --weights: yolov5n …"
     )
-    percent: Annotated[float, BeforeValidator(_as_share)] = setting(
-        0.5, "share of the prunable channels to remove", gt=0, lt=1
-    )
+    percent: Share = setting(0.5, "share of the prunable channels to remove", gt=0, lt=1)
     criterion: str = setting("bn_scale", "how channels are ranked: bn_scale, l1 or l2")
     scope: Literal["global", "layer"] = setting(
         "global", "compare channels of all layers, or of each"
@@ -41,6 +31,10 @@ class CompressConfig(RunSettings):
     finetune_epochs: int = setting(100, "epochs to fine-tune the pruned model, 0 for none", ge=0)
     sparsity: str = setting(
         "auto", "strength of the L1 pull on gammas: auto, or a number", "--sparsity", "--sr"
+    )
+    distill: bool = setting(True, "let the fine-tune imitate the dense model beside the labels")
+    close_mosaic: float = setting(
+        0.2, "share of each training's epochs, at its end, without mosaic", ge=0, le=1
     )
     hyp: str = setting("scratch-low", "hyperparameters: a preset's name or a YAML file")
     nominal_batch: int = setting(
@@ -78,9 +72,7 @@ class DemoConfig(RunSettings):
     epochs: int = setting(30, "epochs to train from scratch", ge=1)
     sparsity_epochs: int = setting(10, "epochs of sparsity training", ge=1)
     finetune_epochs: int = setting(20, "epochs to fine-tune the pruned model", ge=1)
-    percent: Annotated[float, BeforeValidator(_as_share)] = setting(
-        0.5, "share of the prunable channels to remove", gt=0, lt=1
-    )
+    percent: Share = setting(0.5, "share of the prunable channels to remove", gt=0, lt=1)
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     seed: int = setting(0, "seed of everything random", ge=0)
