@@ -13,10 +13,10 @@ moves by
     budget = strength / (1 - momentum) * (sum of lr over the optimizer steps that pull)
 
 Gammas start near 1: a run with a budget far below 1 cannot prune anything, whatever the network.
-The last steps of a run do not pull; they hold at zero what has arrived there, and the rest settles
-without it. For the running statistics of batch norms lag behind gammas that move, layer upon layer,
-so that accuracy seems lost until they stand still (mAP50 .03 while moving, .78 soon after, in a
-first run on BCCD).
+
+The running statistics of batch norms lag behind gammas that move, layer upon layer, so that
+accuracy seems lost until they stand still (mAP50 .03 while moving, .78 soon after, on BCCD). So they follow faster here, and the last steps of a run do not pull: they hold at zero what has
+arrived there, and the rest settles without it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -33,6 +33,8 @@ from prunus.model.detector import Detector
 TARGET_BUDGET = 1.0
 """What `auto` aims at: enough to bring a gamma of 1, where batch norms start, to zero."""
 BUDGET_AT_LEAST, BUDGET_AT_MOST = 0.3, 5.0
+STATISTICS_MOMENTUM = 0.1
+"""Of the batch norms that are pulled on, instead of YOLOv5's 0.03: a lag of 10 steps, not 33."""
 PULLING_SHARE = 0.8
 """Share of a run's optimizer steps that pull."""
 ROUNDING = 1e-9
@@ -131,6 +133,8 @@ class GammaShrinker:
         self.spent = 0.0
         self._gammas = [norm.weight for norm in norms.values()]
         self._held: list[Tensor] = []
+        for norm in norms.values():
+            norm.momentum = STATISTICS_MOMENTUM
 
     @torch.no_grad()
     def step(self, lr: float) -> None:

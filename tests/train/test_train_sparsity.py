@@ -43,6 +43,7 @@ def test_a_gamma_that_the_loss_does_not_hold_moves_by_the_budget() -> None:
         shrinker.step(lr)
     assert shrinker.budget == pytest.approx(1.0)
     assert shrinker.spent == pytest.approx(shrinker.budget)
+    assert norm.momentum == 0.1, "statistics have to follow gammas that move"
     torch.testing.assert_close(norm.weight, torch.full((2,), 1.0), atol=1e-4, rtol=0)
 
 
