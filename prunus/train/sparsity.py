@@ -15,8 +15,9 @@ moves by
 Gammas start near 1: a run with a budget far below 1 cannot prune anything, whatever the network.
 
 The running statistics of batch norms lag behind gammas that move, layer upon layer, so that
-accuracy seems lost until they stand still (mAP50 .03 while moving, .78 soon after, on BCCD). So they follow faster here, and the last steps of a run do not pull: they hold at zero what has
-arrived there, and the rest settles without it.
+accuracy seems lost until they stand still (mAP50 .03 while moving, .78 soon after, on BCCD). So
+they follow faster here, and the last steps of a run do not pull: they hold at zero what has arrived
+there, and the rest settles without it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
