@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from prunus.core.console import log
-from prunus.core.device import resolve_precision, select_device
+from prunus.core.device import keep_freed_pages, resolve_precision, select_device
 from prunus.core.errors import ConfigError
 from prunus.core.files import megabytes
 from prunus.core.records import Runner
@@ -67,6 +67,7 @@ def open_model(
         WeightsError: See `weights.files.load_weights`.
         ExportError: See `export.backends.open_runner`.
     """
+    keep_freed_pages()
     if path.suffix not in TORCH_SUFFIXES:
         if sparsify_share is not None:
             raise ConfigError(
