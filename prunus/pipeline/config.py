@@ -21,14 +21,14 @@ class CompressConfig(RunSettings):
     percent: Share = setting(0.5, "share of the prunable channels to remove", gt=0, lt=1)
     criterion: str = setting("bn_scale", "how channels are ranked: bn_scale, l1 or l2")
     scope: Literal["global", "layer"] = setting(
-        "global", "compare channels of all layers, or of each"
+        "layer", "compare channels of all layers, or of each"
     )
     round_to: int = setting(16, "kept channels are a multiple of this", ge=1)
     epochs: int = setting(
         100, "epochs to adapt the dense model to the data, 0 to leave it as it is", ge=0
     )
-    sparsity_epochs: int = setting(40, "epochs of sparsity training, 0 for none", ge=0)
-    finetune_epochs: int = setting(100, "epochs to fine-tune the pruned model, 0 for none", ge=0)
+    sparsity_epochs: int = setting(30, "epochs of sparsity training, 0 for none", ge=0)
+    finetune_epochs: int = setting(150, "epochs to fine-tune the pruned model, 0 for none", ge=0)
     sparsity: str = setting(
         "auto", "strength of the L1 pull on gammas: auto, or a number", "--sparsity", "--sr"
     )
@@ -69,9 +69,9 @@ class DemoConfig(RunSettings):
     )
     image_size: int = setting(256, "side of the images", "--img", "--imgsz", "--img-size", ge=64)
     train_images: int = setting(240, "images to train on", ge=8)
-    epochs: int = setting(30, "epochs to train from scratch", ge=1)
+    epochs: int = setting(40, "epochs to train from scratch", ge=1)
     sparsity_epochs: int = setting(10, "epochs of sparsity training", ge=1)
-    finetune_epochs: int = setting(20, "epochs to fine-tune the pruned model", ge=1)
+    finetune_epochs: int = setting(40, "epochs to fine-tune the pruned model", ge=1)
     percent: Share = setting(0.5, "share of the prunable channels to remove", gt=0, lt=1)
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)

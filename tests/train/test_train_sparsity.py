@@ -1,7 +1,7 @@
 """The pull on gammas: its size by simulation, what is refused, and that training obeys it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -23,6 +23,10 @@ from prunus.train.sparsity import (
 
 RATES = Schedule(epochs=20, batches=5, batch_size=64).step_rates()
 MOMENTUM = 0.937
+
+
+def strength_for(budget: float, rates: Sequence[float]) -> float:
+    return budget * (1 - MOMENTUM) / sum(rates)
 
 
 def free_gamma(start: float) -> nn.BatchNorm2d:
@@ -51,9 +55,7 @@ def test_the_last_fifth_of_a_run_does_not_pull() -> None:
     norm = free_gamma(2.0)
     pulling = pulling_rates(RATES)
     assert len(pulling) == round(0.8 * len(RATES))
-    shrinker = GammaShrinker(
-        {"bn": norm}, choose_strength("auto", pulling, MOMENTUM), pulling, MOMENTUM
-    )
+    shrinker = GammaShrinker({"bn": norm}, strength_for(1, pulling), pulling, MOMENTUM)
     seen = []
     for lr in RATES:
         shrinker.step(lr)
@@ -102,12 +104,25 @@ def test_gammas_stop_at_zero_exactly_from_either_side() -> None:
 
 
 def test_a_strength_that_cannot_work_is_refused_with_one_that_can() -> None:
-    works = (1 - MOMENTUM) / sum(RATES)
+    works = strength_for(0.3, RATES)
     with pytest.raises(
         TrainingError, match=rf"only 0\.1 in .* Give --sparsity {works:.3g} or auto"
     ):
-        choose_strength(0.1 * works, RATES, MOMENTUM)
-    assert choose_strength(0.3001 * works, RATES, MOMENTUM) == pytest.approx(0.3001 * works)
+        choose_strength(works / 3, RATES, MOMENTUM)
+    assert choose_strength(works, RATES, MOMENTUM) == works
+
+
+@pytest.mark.parametrize(
+    ("steps", "budget"),
+    [(100_000, 1.0), (420, 0.015 * 420 * 0.005 / (1 - MOMENTUM)), (50, 0.3)],
+    ids=["long", "short: as strong as can be held", "very short: the least that works"],
+)
+def test_auto_aims_at_one_unless_that_would_pull_harder_than_can_be_held(
+    steps: int, budget: float
+) -> None:
+    rates = [0.005] * steps
+    strength = choose_strength("auto", rates, MOMENTUM)
+    assert strength == pytest.approx(strength_for(budget, rates))
 
 
 def test_a_strength_that_is_far_too_large_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
