@@ -37,9 +37,7 @@ def free_gamma(start: float) -> nn.BatchNorm2d:
 
 def test_a_gamma_that_the_loss_does_not_hold_moves_by_the_budget() -> None:
     norm = free_gamma(2.0)
-    shrinker = GammaShrinker(
-        {"bn": norm}, choose_strength("auto", RATES, MOMENTUM), RATES, MOMENTUM
-    )
+    shrinker = GammaShrinker({"bn": norm}, strength_for(1, RATES), RATES, MOMENTUM)
     optimizer = torch.optim.SGD(norm.parameters(), lr=0.1, momentum=0.937, nesterov=True)
     for lr in RATES:
         norm.weight.grad = torch.zeros(2)  # the loss does not care, but momentum is at work
