@@ -198,7 +198,8 @@ def test_compress_ends_with_a_table_and_a_picture(orchard: Path, tmp_path: Path)
         "--nominal-batch", 4, "--percent", 0.4, "--repeats", 3,
     )  # fmt: skip
     for side in ("before", "after"):
-        assert set(report[side]["latency_ms"]) == {"torch", "onnx"}
+        assert set(report[side]["latency_ms_by_runtime"]) == {"torch", "onnx"}
+        assert report[side]["latency_ms"] == report[side]["latency_ms_by_runtime"]["onnx"]
         assert set(report[side]["metrics"]["coco"]) == COCO_KEYS
         assert report[side]["test_metrics"]["images"] == 2
     assert report["after"]["params"] < 0.8 * report["before"]["params"]
