@@ -8,7 +8,6 @@ seed on 87 validation and 72 test images.
 
 import argparse
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,15 @@ from prunus.pipeline.compress import PICTURE, TABLE, compress
 from prunus.pipeline.config import CompressConfig
 
 SETTINGS: dict[str, Any] = {"image_size": 320, "percent": 0.5}
+COMMAND = "prunus compress --weights yolov5n.pt --data bccd.yaml --img 320 --percent 0.5"
 KEPT = ("before", "after", "steps", "seconds", "settings", "machine", "packages")
 LEFT_OUT = ("per_class", "speed_ms")
 
 
 def brief(value: Any) -> Any:
-    """Leave out what makes the file long."""
+    """Leave out what makes the file long, and of paths all but the name."""
+    if isinstance(value, str):
+        return Path(value).name if Path(value).is_absolute() else value
     if isinstance(value, dict):
         return {key: brief(item) for key, item in value.items() if key not in LEFT_OUT}
     return [brief(item) for item in value] if isinstance(value, list) else value
@@ -43,9 +45,7 @@ def main() -> None:
         "out": arguments.run,
     }
     report = compress(parse(CompressConfig, settings))
-    words = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in SETTINGS.items())
-    command = f"prunus compress --weights yolov5n.pt --data bccd.yaml {words}"
-    content = {"command": shlex.join(shlex.split(command))}
+    content: dict[str, Any] = {"command": COMMAND}
     content.update({key: brief(report[key]) for key in KEPT})
     arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print((arguments.run / TABLE).read_text(), arguments.run / PICTURE)
