@@ -88,7 +88,7 @@ def test_writes_weights_state_and_results(
     assert sum(line.startswith("epoch ") and "mAP50-95" in line for line in lines) == 2
     assert sum(line.startswith("gammas: ") for line in lines) == 2
     assert any("no mosaics from here on" in line for line in lines)
-    assert any("pull spent 1.00 of 1.00" in line for line in lines)
+    assert any("pull spent 0.30 of 0.30" in line for line in lines)  # the least that works
 
 
 @pytest.mark.parametrize(
