@@ -35,6 +35,8 @@ def remove(model: nn.Module, table: ChannelTable, tags: Tensor) -> nn.Module:
             kept[name][dimension] = stays.nonzero().flatten()
     shorter = {name: _take(tensors[name], rows) for name, rows in kept.items()}
     _replace(smaller, {id(tensors[name]): tensor for name, tensor in shorter.items()})
+    for path, held in table.sizes.items():
+        _resize_bare(smaller.get_submodule(path), int((~torch.isin(held, tags)).sum()))
     return smaller
 
 
@@ -119,6 +121,15 @@ def _resize_norm(norm: Any) -> None:
 def _resize_group_norm(norm: Any) -> None:
     """Only those of one channel a group are cut: others mix channels, which pins them."""
     norm.num_groups = norm.num_channels = len(norm.weight)
+
+
+def _resize_bare(norm: Any, channels: int) -> None:
+    """Set the size of a norm without weights."""
+    if isinstance(norm, nn.GroupNorm):
+        norm.num_groups = channels if norm.num_groups == norm.num_channels else norm.num_groups
+        norm.num_channels = channels
+    else:
+        norm.num_features = channels
 
 
 def _resize_prelu(activation: Any) -> None:

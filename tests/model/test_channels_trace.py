@@ -1,4 +1,5 @@
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -7,10 +8,11 @@ from torch.nn.modules import module as torch_modules
 
 from prunus.core.errors import PruningError
 from prunus.model.channels.call import Call
+from prunus.model.channels.probe import map_tensors, tensors_in
 from prunus.model.channels.rules import RULES
 from prunus.model.channels.table import ChannelGroup, ChannelTable
 from prunus.model.channels.ties import CONSTANT
-from prunus.model.channels.trace import trace
+from prunus.model.channels.trace import trace, trace_outputs
 from prunus.model.channels.tracer import Tracer
 from prunus.model.detector import Detector
 
@@ -279,3 +281,128 @@ def test_yolov5_is_tied_as_its_specification_says(nano: Detector) -> None:
     assert set(frozen(table)) == {"model.24.m.0", "model.24.m.1", "model.24.m.2"}
     assert set(table.frozen.values()) == {"an output of the model"}
     assert len(table.norms) == 57, "every convolution but the head's"
+
+
+class Parts(nn.Module):
+    """`Net`'s way with names: a layer, a block of two, a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.block = nn.Sequential(nn.Conv2d(4, 5, 1), nn.ReLU(), nn.Conv2d(5, 6, 1))
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor, twice: bool = False) -> Tensor:
+        x = self.stem(x)
+        return self.head(self.block(x + x if twice else x))
+
+
+@pytest.mark.parametrize(
+    ("key", "kept"),
+    [
+        ("block", {"stem": "asked for in block"}),
+        ("block.1", {"block.0": "asked for in block.1"}),
+        ("block.*", {}),
+        ("block.2.*", {"block.0": "asked for in block.2", "block.2": "asked for in block.2"}),
+        ("*", {}),
+        ("", {}),
+    ],
+)
+def test_what_meets_a_module_can_be_pinned(key: str, kept: dict[str, str]) -> None:
+    table = trace(Parts(), IMAGE, pinned={key: "asked for"})
+    assert frozen(table) == {**kept, "head": "an output of the model"}
+
+
+def test_the_models_own_code_can_be_pinned() -> None:
+    table = trace(Parts(), {"x": IMAGE, "twice": True}, pinned={"*": "asked for"})
+    assert frozen(table) == {"stem": "asked for", "head": "an output of the model"}
+
+
+def test_a_pinned_module_must_exist() -> None:
+    with pytest.raises(PruningError, match=r"no module 'blok'\. Did you mean 'block'\?"):
+        trace(Parts(), IMAGE, pinned={"blok.*": "asked for"})
+
+
+def test_hooks_that_pin_are_gone_afterwards() -> None:
+    network = Parts()
+    trace(network, IMAGE, pinned={"block": "asked for"})
+    assert not network.block._forward_pre_hooks
+
+
+def test_what_modules_return_can_be_followed() -> None:
+    heard = dict(trace_outputs(Parts(), IMAGE))
+    assert list(heard) == ["stem", "block.0", "block.1", "block.2", "block", "head", ""]
+    assert heard["stem"][0][0, :, 0, 0].tolist() == [0, 1, 2, 3]
+    assert heard["block.0"][0].equal(heard["block.1"][0])
+    assert heard["stem"][0].shape == (1, 4, 8, 8)
+
+
+def test_parameters_that_belong_to_no_group_are_listed() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused, self.conv = nn.Linear(2, 2), nn.Conv2d(3, 4, 1, bias=False)
+            self.head = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            standardised = self.conv.weight - self.conv.weight.mean((1, 2, 3), keepdim=True)
+            return self.head(torch.conv2d(x, standardised))
+
+    table = trace(Odd(), IMAGE)
+    assert table.apart == {
+        "unused.weight": "no operation that is traced reads it",
+        "unused.bias": "no operation that is traced reads it",
+        "conv.weight": "summed up with other channels",
+    }
+
+
+def test_a_depthwise_layer_on_the_input_is_listed_with_its_reason() -> None:
+    table = trace(nn.Sequential(nn.Conv2d(3, 6, 1, groups=3), nn.Conv2d(6, 2, 1)), IMAGE)
+    reason = "each made from one channel of an input, whose number is fixed"
+    assert frozen(table)["0"].startswith(reason)
+
+
+def test_a_view_that_leaves_the_heads_open_lets_whole_heads_go() -> None:
+    class Heads(nn.Module):
+        def __init__(self, *sizes: int) -> None:
+            super().__init__()
+            self.conv, self.head, self.sizes = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 2, 1), sizes
+
+        def forward(self, x: Tensor) -> Tensor:
+            made = self.conv(x)
+            return self.head(made.view(1, *self.sizes, 64).mul(2).view(1, -1, 8, 8))
+
+    heads = trace(Heads(-1, 2), IMAGE).tags["conv.weight", 0]
+    places = trace(Heads(3, -1), IMAGE).tags["conv.weight", 0]
+    assert heads.tolist() == [0, 0, 2, 2, 4, 4]
+    assert places.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_operations_in_place_leave_the_tags_of_others_alone() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.one, self.two = nn.Conv2d(3, 8, 1), nn.Linear(8, 2), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            made = self.conv(x)
+            turned = made.clone().transpose_(1, 3)
+            return self.one(turned), self.two(made)
+
+    table = trace(InPlace(), IMAGE)
+    assert table.tags["one.weight", 1].equal(table.tags["two.weight", 1])
+
+
+def test_nests_of_tensors_are_opened() -> None:
+    @dataclass
+    class Record:
+        maps: list[Tensor]
+        none: None
+        text: str
+
+    one, two, three = torch.ones(1), torch.ones(2), torch.ones(3)
+    nest = {"a": Record([one], None, "x"), "b": (two, {"c": three, "d": 4})}
+    assert [len(tensor) for tensor in tensors_in(nest)] == [1, 2, 3]
+    doubled = map_tensors({"a": [one, {"b": two}], "c": 4, "d": None}, lambda tensor: 2 * tensor)
+    assert doubled == {"a": [2 * one, {"b": doubled["a"][1]["b"]}], "c": 4, "d": None}
+    assert doubled["a"][1]["b"].tolist() == [2, 2]

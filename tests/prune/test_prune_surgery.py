@@ -131,3 +131,52 @@ def test_a_layer_is_never_emptied() -> None:
     table = trace(network, IMAGE)
     with pytest.raises(PruningError, match="0: all 6 channels would be removed"):
         remove(network, table, table.free_groups[0].tags)
+
+
+def test_norms_without_weights_remember_their_new_sizes() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 1),
+        nn.GroupNorm(6, 6, affine=False),
+        nn.InstanceNorm2d(6),
+        nn.BatchNorm2d(6, affine=False),
+        nn.Conv2d(6, 2, 1),
+    )
+    table = trace(network, IMAGE)
+    smaller = remove(network, table, first(table, 0, 3))
+    assert (smaller[1].num_groups, smaller[1].num_channels) == (4, 4)
+    assert smaller[2].num_features == smaller[3].num_features == 4
+    assert smaller(IMAGE).shape == network(IMAGE).shape
+
+
+def test_embeddings_prelus_and_linears_remember_their_new_sizes() -> None:
+    network = nn.Sequential(
+        nn.Embedding(10, 6), nn.Linear(6, 8), nn.PReLU(), nn.Linear(8, 5, bias=False)
+    )
+    words = torch.randint(0, 10, (2, 7))
+    table = trace(network, words)
+    tags = torch.cat([group.tags[:2] for group in table.free_groups])
+    smaller = remove(network, table, tags)
+    assert (smaller[0].embedding_dim, smaller[0].num_embeddings) == (4, 10)
+    assert (smaller[1].in_features, smaller[1].out_features) == (4, 6)
+    assert smaller(words).shape == (2, 7, 5)
+
+
+def test_what_remembers_its_sizes_apart_from_its_tensors_is_left_whole() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.norm = nn.Linear(5, 8), nn.LayerNorm(8)
+            self.attention, self.inner = nn.MultiheadAttention(8, 2), nn.Linear(8, 12)
+            self.leave = nn.Linear(12, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.norm(self.enter(x))
+            return self.leave(self.inner(x + self.attention(x, x, x)[0]))
+
+    network = Tokens()
+    table = trace(network, torch.rand(7, 2, 5))
+    (group,) = table.free_groups
+    assert group.name == "inner"
+    smaller = remove(network, table, group.tags[:4])
+    assert smaller.norm.normalized_shape == (8,) and smaller.attention.embed_dim == 8
+    assert smaller(torch.rand(7, 2, 5)).shape == (7, 2, 3)

@@ -28,7 +28,31 @@ def assemble(tracer: Tracer) -> ChannelTable:
             if tag not in makers:
                 frozen.setdefault(tag, ORPHAN)
     groups = _groups(tags, tracer.roles, makers, frozen)
-    return ChannelTable(tags, dict(tracer.roles), frozen, groups, dict(tracer.norms))
+    return ChannelTable(
+        tags,
+        dict(tracer.roles),
+        frozen,
+        groups,
+        dict(tracer.norms),
+        {path: roots[vector] for path, vector in tracer.sizes.items()},
+        _apart(tracer, groups),
+    )
+
+
+def _apart(tracer: Tracer, groups: tuple[ChannelGroup, ...]) -> dict[str, str]:
+    """Return the parameters that hold nothing of any group, and why."""
+    held = {slot.tensor for group in groups for slot in group.slots}
+    reasons = {}
+    for name in tracer.parameters:
+        if name in held:
+            continue
+        elements = tracer.elements.get(name)
+        if elements is not None and elements.numel():
+            reasons[name] = tracer.pins.get(int(elements.flatten()[0]), ORPHAN)
+        else:
+            reached = any(place[0] == name for place in tracer.slots)
+            reasons[name] = "of fixed length" if reached else "no operation that is traced reads it"
+    return reasons
 
 
 def _slots_of_elements(tracer: Tracer) -> None:

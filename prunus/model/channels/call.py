@@ -26,6 +26,14 @@ class Call:
         """Return the tensor arguments, in order."""
         return [value for value in self.arguments.values() if isinstance(value, Tensor)]
 
+    def every_tensor(self) -> list[Tensor]:
+        """Return the tensor arguments and those in lists of them."""
+        found = self.tensors()
+        for value in self.arguments.values():
+            if isinstance(value, (tuple, list)):
+                found.extend(item for item in value if isinstance(item, Tensor))
+        return found
+
     def tensor(self, name: str) -> Tensor:
         """Return a tensor argument."""
         value = self.arguments[name]

@@ -1,7 +1,7 @@
 """The result of a trace: who reads and who writes each channel of a network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -87,6 +87,9 @@ class ChannelTable:
             one of them.
         norms: For the weight of a layer whose output goes straight into a batch norm: the name of
             that batch norm's running mean.
+        sizes: For modules that remember a number of channels but hold no tensor of that length, by
+            path: (channels,) tags.
+        apart: Parameters that hold nothing of any group, and why.
     """
 
     tags: Mapping[Place, Tensor]
@@ -94,6 +97,8 @@ class ChannelTable:
     frozen: Mapping[int, str]
     groups: tuple[ChannelGroup, ...]
     norms: Mapping[str, str]
+    sizes: Mapping[str, Tensor] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def free_groups(self) -> tuple[ChannelGroup, ...]:

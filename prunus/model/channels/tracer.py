@@ -1,6 +1,7 @@
 """What a trace knows so far: the tags of each tensor, the slots filled, what is tied and pinned."""
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -39,6 +40,9 @@ class Tracer:
         elements: Tags of parameters that are used place by place.
         pins: Tags that must stay, and why; not yet carried over to what they are tied to.
         norms: Weight of a layer -> running mean of the batch norm that reads its output.
+        sizes: Path of a module that remembers a number of channels, without a tensor -> their tags.
+        parameters: Names of the model's parameters.
+        open_dimension: Of the shape being viewed: the dimension whose length the code leaves open.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -49,6 +53,9 @@ class Tracer:
         self.elements: dict[str, Tensor] = {}
         self.pins: dict[int, str] = {}
         self.norms: dict[str, str] = {}
+        self.sizes: dict[str, Tensor] = {}
+        self.parameters = tuple(name for name, _ in model.named_parameters())
+        self.open_dimension: int | None = None
         self._bound: MutableMapping[Tensor, Bound] = WeakTensorKeyDictionary()
         self._makers: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
         self._leaves: dict[int, Leaf] = {}
@@ -86,13 +93,17 @@ class Tracer:
         """
         leaf = self.leaf(tensor)
         if leaf is None:
-            bound = self._bound.get(tensor)
-            return bound if isinstance(bound, Tensor) else None
+            return self.known_tags(tensor)
         if leaf.name not in self.elements:
             back = sorted(range(tensor.ndim), key=lambda visible: leaf.dimensions[visible])
             shape = [tensor.size(visible) for visible in back]
             self.elements[leaf.name] = self.ties.new(tensor.numel()).view(shape)
         return self.elements[leaf.name].permute(leaf.dimensions)
+
+    def known_tags(self, tensor: Tensor) -> Tensor | None:
+        """Return the array of tags, or None for a constant and for a parameter."""
+        bound = self._bound.get(tensor)
+        return bound if isinstance(bound, Tensor) else None
 
     def vector(self, tensor: Tensor, dimension: int, why: str) -> Tensor:
         """Return (size,) tags along one dimension.
@@ -124,6 +135,15 @@ class Tracer:
     def maker(self, tensor: Tensor) -> str | None:
         """Return the weight of the layer whose output a tensor is, if it is one."""
         return self._makers.get(tensor)
+
+    @contextmanager
+    def left_open(self, dimension: int | None) -> Iterator[None]:
+        """Note the length that a view leaves open, while it runs."""
+        self.open_dimension = dimension
+        try:
+            yield
+        finally:
+            self.open_dimension = None
 
     # --- what is found out
 
@@ -177,11 +197,12 @@ class Tracer:
 
         Args:
             tags: Any array.
-            keep: Along which dimension channels may still differ; default: the last one.
+            keep: Along which dimension channels may still differ, if they change there; default:
+                the last one.
         """
         small = squeeze_repeats(tags)
         changing = [dimension for dimension in range(small.ndim) if small.size(dimension) > 1]
-        if keep is None and changing:
+        if keep not in changing and changing:
             keep = changing[-1]
         for dimension in changing:
             if dimension != keep and len(changing) > 1:

@@ -9,8 +9,15 @@ and out-variants share the rule of the plain operation.
 from collections.abc import Callable, Mapping, Sequence
 
 from prunus.model.channels.call import Call
-from prunus.model.channels.rules import elementwise, layers, mixing, movement
-from prunus.model.channels.rules.spatial import OVER_1D, OVER_2D, OVER_3D, spatial
+from prunus.model.channels.rules import elementwise, layers, mixing, movement, writing
+from prunus.model.channels.rules.spatial import (
+    OVER_1D,
+    OVER_2D,
+    OVER_3D,
+    sampled,
+    spatial,
+    unpooled,
+)
 from prunus.model.channels.tracer import Bound, Tracer
 
 Rule = Callable[[Tracer, Call], Bound | Sequence[Bound | None] | None]
@@ -25,14 +32,17 @@ RULES: Mapping[str, Rule] = {
     **_each(elementwise.UNARY, elementwise.same),
     **_each(elementwise.FILLS, elementwise.same),
     **_each(elementwise.NARY, elementwise.combine),
-    **_each("copy", elementwise.write),
+    **_each(elementwise.FRESH, elementwise.fresh),
+    **_each("copy", writing.copy_into),
+    **_each(writing.PLACES, writing.place),
     **_each("convolution", layers.convolution),
     **_each("linear", layers.linear),
     **_each("mm addmm bmm baddbmm", layers.matrix_product),
     **_each("embedding", layers.embedding),
     **_each(
         "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
-        "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
+        "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+        "_scaled_dot_product_fused_attention_overrideable",
         layers.attention,
     ),
     **_each(
@@ -41,21 +51,34 @@ RULES: Mapping[str, Rule] = {
         mixing.batch_norm,
     ),
     **_each("native_group_norm", mixing.group_norm),
-    **_each("native_layer_norm", mixing.layer_norm),
+    **_each("native_layer_norm _fused_rms_norm rms_norm", mixing.layer_norm),
     **_each(mixing.REDUCTIONS, mixing.reduce),
     **_each(mixing.SWEEPS, mixing.sweep),
     **_each("glu", mixing.gated),
     **_each("_local_scalar_dense", mixing.read),
+    **_each(mixing.OPAQUE, mixing.opaque),
+    **_each(mixing.CHECKS, mixing.ignore),
     **_each("view _unsafe_view _reshape_alias reshape", movement.view),
     **_each("t transpose permute", movement.turn),
     **_each("expand repeat squeeze unsqueeze pixel_unshuffle", movement.move),
     **_each("cat stack", movement.join),
-    **_each("slice select unbind index index_select gather", movement.part),
-    **_each("roll flip", movement.rearrange),
-    **_each("split split_with_sizes", movement.split),
+    **_each(
+        "slice select unbind index _unsafe_index index_select gather unfold diagonal", movement.part
+    ),
+    **_each("roll flip rot90", movement.rearrange),
+    **_each("split split_with_sizes unsafe_split unsafe_split_with_sizes", movement.split),
+    **_each("channel_shuffle native_channel_shuffle", movement.shuffle),
+    **_each("im2col", movement.unfold),
+    **_each("col2im", movement.fold),
+    **_each("tril triu", movement.triangle),
+    **_each("as_strided", movement.restride),
     **_each("constant_pad_nd", movement.pad),
     **_each("pixel_shuffle", movement.interleave),
     **_each(OVER_1D, spatial(1)),
     **_each(OVER_2D, spatial(2)),
     **_each(OVER_3D, spatial(3)),
+    **_each("grid_sampler_2d", sampled(2)),
+    **_each("grid_sampler_3d", sampled(3)),
+    **_each("max_unpool2d", unpooled(2)),
+    **_each("max_unpool3d", unpooled(3)),
 }

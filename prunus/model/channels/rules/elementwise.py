@@ -46,15 +46,10 @@ def combine(tracer: Tracer, call: Call) -> Tensor:
     return lead.expand(shape)
 
 
-def write(tracer: Tracer, call: Call) -> Tensor | None:
-    """Let a copy into a whole tensor replace its tags; a copy into a part pins what it brings."""
-    target, source = call.tensor("self"), call.tensor("src")
-    brought = tracer.tags(source)
-    if brought is None:
-        return tracer.tags(target)
-    if target._base is not None or source.shape != target.shape:
-        tracer.pin(brought, "written into a part of another tensor")
-    return brought.expand(target.shape)
+def fresh(tracer: Tracer, call: Call) -> Tensor | None:
+    """Make a constant; one of the shape of a tensor with channels has as many as that."""
+    source = call.tensor("self")
+    return tracer.tags(source) if source.shape == call.output().shape else None
 
 
 def _aligned(tensor: Tensor, shape: torch.Size) -> tuple[int, ...]:
@@ -68,19 +63,23 @@ def _changing(squeezed: Tensor) -> list[int]:
 
 COPIES = "alias clone contiguous detach lift lift_fresh _to_copy"
 UNARY = (
-    "abs acos asin atan bitwise_not ceil celu cos cosh elu erf erfc exp exp2 "
-    "expm1 floor frac gelu hardshrink hardsigmoid hardswish hardtanh isfinite isinf "
-    "isnan leaky_relu log log10 log1p log2 log_sigmoid_forward logical_not logit mish nan_to_num "
-    "native_dropout neg reciprocal relu relu6 round rsqrt selu sgn "
-    "sigmoid sign silu sin sinh softplus softshrink sqrt square tan tanh threshold trunc"
+    "abs acos acosh asin asinh atan atanh bitwise_not ceil celu cos cosh deg2rad elu erf erfc exp "
+    "exp2 expm1 floor frac gelu hardshrink hardsigmoid hardswish hardtanh isfinite isinf isnan "
+    "isneginf isposinf leaky_relu log log10 log1p log2 log_sigmoid_forward logical_not logit mish "
+    "nan_to_num native_dropout neg positive rad2deg reciprocal relu relu6 round rrelu_with_noise "
+    "rsqrt selu sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink sqrt square tan "
+    "tanh threshold trunc"
 )
 FILLS = (
-    "bernoulli empty_like fill full_like normal ones_like rand_like randn_like uniform zero "
-    "zeros_like"
+    "bernoulli cauchy empty_like exponential fill full_like geometric log_normal normal ones_like "
+    "rand_like randint_like randn_like random uniform zero zeros_like"
 )
 """New values, but as many as there are channels."""
+FRESH = "new_empty new_empty_strided new_full new_ones new_zeros"
+"""New values of a shape that the model's code gives."""
 NARY = (
-    "add addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor clamp clamp_max clamp_min div eq "
-    "floor_divide fmax fmin fmod ge gt hypot le lerp logaddexp logical_and logical_or logical_xor "
-    "lt masked_fill maximum minimum mul ne pow _prelu_kernel remainder rsub sub where xlogy"
+    "add addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor clamp clamp_max clamp_min "
+    "copysign div eq floor_divide fmax fmin fmod ge gt heaviside hypot le lerp logaddexp "
+    "logaddexp2 logical_and logical_or logical_xor lt masked_fill maximum minimum mul ne "
+    "nextafter pow _prelu_kernel remainder rsub sub where xlogy"
 )

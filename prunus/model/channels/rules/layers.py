@@ -1,9 +1,11 @@
 """Layers with weights: they read the channels of their input and make new ones."""
 
+import torch
 from torch import Tensor
 
-from prunus.model.channels.arrays import along, changing_dimensions, constants
+from prunus.model.channels.arrays import along, changing_dimensions, constants, squeeze_repeats
 from prunus.model.channels.call import Call
+from prunus.model.channels.ties import CONSTANT
 from prunus.model.channels.tracer import Leaf, Tracer
 
 COMPUTED = "read by a layer whose weight is computed"
@@ -62,6 +64,9 @@ def contract(tracer: Tracer, left: Tensor, right: Tensor, result: Tensor) -> Ten
     A result can carry the channels of one of them only; those of the other are pinned.
     """
     why = "mixed in a matrix product"
+    stacked = _stacked(tracer, (left, right))
+    if stacked is not None:
+        return stacked.expand(result.shape)
     rows, summed = _sides(tracer, left, kept=-2, summed=-1)
     columns, partner = _sides(tracer, right, kept=-1, summed=-2)
     if summed is not None and partner is not None:
@@ -78,13 +83,21 @@ def contract(tracer: Tracer, left: Tensor, right: Tensor, result: Tensor) -> Ten
 
 
 def attention(tracer: Tracer, call: Call) -> list[Tensor | None]:
-    """Scaled dot-product attention, (..., tokens, channels): the values' channels pass."""
-    query, key = call.tensor("query"), call.tensor("key")
+    """Scaled dot-product attention, (..., heads, tokens, channels): the values' channels pass.
+
+    Where heads may go, those of query, key and value are tied.
+    """
+    query, key, value = call.tensor("query"), call.tensor("key"), call.tensor("value")
     why = "mixed by an attention"
+    shape = call.output().shape
+    stacked = _stacked(tracer, (query, key, value))
+    for mask in call.tensors()[3:]:
+        _add_mask(tracer, mask, stacked)
+    if stacked is not None:
+        return [stacked.expand(shape)]
     tracer.unite(tracer.vector(query, -1, why), tracer.vector(key, -1, why), why)
-    value = call.tensor("value")
     channels = tracer.vector(value, -1, why)
-    return [along(channels, value.ndim - 1, call.output().shape)]
+    return [along(channels, value.ndim - 1, shape)]
 
 
 def embedding(tracer: Tracer, call: Call) -> Tensor | None:
@@ -101,6 +114,10 @@ def _depthwise(
     tracer: Tracer, leaf: Leaf, reads: Tensor, channels: int, transposed: bool
 ) -> Tensor:
     """Return the input's own channels: each is filtered alone, perhaps several times."""
+    if bool((reads == CONSTANT).all()):
+        made = tracer.issue(leaf.name, 0, channels, "filter")
+        tracer.pin(made, "each made from one channel of an input, whose number is fixed")
+        return made
     made = reads.repeat_interleave(channels // len(reads))
     tracer.fill(leaf.name, 0, reads if transposed else made, "filter")
     return made
@@ -143,6 +160,46 @@ def _dense(
     tracer.fill(leaf.name, in_dimension, tracer.vector(image, last, ACROSS), "column")
     tracer.made_by(result, leaf.name)
     return along(made, last, result.shape)
+
+
+def _stacked(tracer: Tracer, matrices: tuple[Tensor, ...]) -> Tensor | None:
+    """Tie stacks of matrices, one a channel (a head of an attention), if that is what they are.
+
+    Returns:
+        The tags of the stack, of length 1 along the matrices' own two dimensions.
+    """
+    several = [tracer.tags(matrix) for matrix in matrices]
+    small = [squeeze_repeats(tags) for tags in several if tags is not None]
+    stacked = [tags.numel() > 1 and tags.shape[-2:] == (1, 1) for tags in small]
+    if len(small) < len(matrices) or not all(stacked):
+        return None
+    if len({tags.shape for tags in small}) > 1:
+        return None
+    for other in small[1:]:
+        tracer.unite(small[0], other, "lies beside a constant in a matrix product")
+    return small[0]
+
+
+def _add_mask(tracer: Tracer, mask: Tensor, stacked: Tensor | None) -> None:
+    """Tie what is added to the scores of heads to these; pin what does not fit."""
+    why = "added to the scores of an attention"
+    tags = tracer.tags(mask)
+    if stacked is None:
+        if tags is not None:
+            tracer.pin(tags, why)
+        return
+    sizes = (1,) * (stacked.ndim - mask.ndim) + tuple(mask.shape)
+    spans = any(sizes[dimension] > 1 for dimension in changing_dimensions(stacked))
+    if tags is None:
+        if spans:
+            tracer.pin(stacked, why)
+        return
+    small = squeeze_repeats(tags.reshape(sizes))
+    if spans:
+        both = torch.broadcast_shapes(small.shape, stacked.shape)  # type: ignore[no-untyped-call]
+        tracer.unite(small.expand(both), stacked.expand(both), why)
+    else:
+        tracer.pin(tags, why)
 
 
 def _sides(

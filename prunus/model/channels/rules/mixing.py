@@ -93,6 +93,18 @@ def gated(tracer: Tracer, call: Call) -> Tensor | None:
     return first
 
 
+def opaque(tracer: Tracer, call: Call) -> None:
+    """Pin all that an operation reads which mixes its values in a way of its own."""
+    for tensor in call.every_tensor():
+        tags = tracer.tags(tensor)
+        if tags is not None:
+            tracer.pin(tags, f"mixed by {call.name.removeprefix('aten.')}")
+
+
+def ignore(_tracer: Tracer, _call: Call) -> None:
+    """A check: it makes nothing."""
+
+
 def read(tracer: Tracer, call: Call) -> None:
     """Pin what Python reads as a number: what it does with it cannot be seen."""
     tags = tracer.tags(call.tensor("self"))
@@ -110,7 +122,20 @@ def _dimensions(call: Call, source: Tensor) -> set[int]:
 
 
 REDUCTIONS = (
-    "all amax amin any argmax argmin linalg_vector_norm logsumexp max mean median min norm prod "
-    "std std_mean sum var var_mean"
+    "all amax amin aminmax any argmax argmin count_nonzero kthvalue linalg_vector_norm logsumexp "
+    "max mean median min mode nanmedian nansum norm prod std std_mean sum var var_mean"
 )
-SWEEPS = "argsort cummax cummin cumprod cumsum logcumsumexp _log_softmax _softmax sort topk"
+SWEEPS = (
+    "argsort cummax cummin cumprod cumsum _log_softmax logcumsumexp _safe_softmax _softmax sort "
+    "topk"
+)
+OPAQUE = (
+    "addmv addr affine_grid_generator bincount block_diag bucketize cdist _cdist_forward complex "
+    "conv_tbc _ctc_loss _cudnn_rnn diag_embed dist dot equal _euclidean_dist _fft_c2c _fft_c2r "
+    "_fft_r2c gru histc inverse isin kron linalg_cross linalg_eigh linalg_inv_ex linalg_qr "
+    "linalg_solve _linalg_svd lstm masked_select mkldnn_rnn_layer multinomial mv "
+    "_native_multi_head_attention nonzero _pdist_forward renorm repeat_interleave resize "
+    "searchsorted _thnn_fused_gru_cell _thnn_fused_lstm_cell _transformer_encoder_layer_fwd "
+    "_trilinear _unique2 unique_dim vdot view_as_complex view_as_real _weight_norm_interface"
+)
+CHECKS = "_assert_async _assert_scalar _assert_tensor_metadata"

@@ -10,12 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prunus.model.channels.arrays import changing_dimensions, compact, constants, squeeze_repeats
+from prunus.model.channels.arrays import (
+    along,
+    changing_dimensions,
+    compact,
+    constants,
+    squeeze_repeats,
+)
 from prunus.model.channels.call import Call
 from prunus.model.channels.ties import CONSTANT
 from prunus.model.channels.tracer import Bound, Leaf, Tracer
 
 SLICED = "sliced at fixed positions by the model's own code"
+ACROSS = "channels lie where pixels are expected"
 
 
 def move(tracer: Tracer, call: Call) -> Tensor | list[Tensor]:
@@ -39,8 +46,22 @@ def turn(tracer: Tracer, call: Call) -> Bound | list[Tensor]:
 
 
 def view(tracer: Tracer, call: Call) -> Tensor:
-    """Give the tags the result's shape."""
-    return tracer.settle(_tags(tracer, call.tensor("self")).reshape(call.output().shape))
+    """Give the tags the result's shape.
+
+    Where channels are split in two dimensions, one of which the code leaves open (-1), that one may
+    lose some, since the other's length is a number: whole heads of an attention go.
+    """
+    tags = _tags(tracer, call.tensor("self")).reshape(call.output().shape)
+    return tracer.settle(tags, keep=tracer.open_dimension)
+
+
+def restride(tracer: Tracer, call: Call) -> Tensor:
+    """Let a tensor of the same shape keep its tags (pooling does this); anything else pins."""
+    tags, result = _tags(tracer, call.tensor("self")), call.output()
+    if tags.shape == result.shape and result.is_contiguous():
+        return tags
+    tracer.pin(tags, "moved by the positions of its values in memory")
+    return constants(result.shape)
 
 
 def join(tracer: Tracer, call: Call) -> Tensor:
@@ -85,7 +106,7 @@ def split(tracer: Tracer, call: Call) -> list[Tensor]:
     pieces = run_on_tags(tracer, call)
     assert not isinstance(pieces, Tensor)
     if dimension in changing_dimensions(_tags(tracer, source)):
-        if call.name != "aten.split" or len({piece.shape for piece in pieces}) > 1:
+        if "with_sizes" in call.name or len({piece.shape for piece in pieces}) > 1:
             tracer.pin(_tags(tracer, source), SLICED)
         else:
             for piece in pieces[1:]:
@@ -115,6 +136,38 @@ def interleave(tracer: Tracer, call: Call) -> Tensor:
     return tracer.settle(moved, keep=moved.ndim - 3)
 
 
+def shuffle(tracer: Tracer, call: Call) -> Tensor:
+    """Channel shuffle: the same place of every group of channels goes together."""
+    tags, groups = _tags(tracer, call.tensor("self")), call.integer("groups")
+    parts = tracer.settle(tags.view(len(tags), groups, -1, *tags.shape[2:]), keep=2)
+    return parts.transpose(1, 2).reshape(tags.shape)
+
+
+def unfold(tracer: Tracer, call: Call) -> Tensor:
+    """Patches as columns: each channel becomes as many as the kernel has places."""
+    tags: Any = _tags(tracer, call.tensor("self"))
+    channels = tracer.vector(call.tensor("self"), -3, ACROSS)
+    result = call.output()
+    places = result.size(-2) // tags.size(-3)
+    return along(channels.repeat_interleave(places), result.ndim - 2, result.shape)
+
+
+def fold(tracer: Tracer, call: Call) -> Tensor:
+    """Columns to patches: the reverse of `unfold`."""
+    channels = tracer.vector(call.tensor("self"), -2, ACROSS)
+    result = call.output()
+    parts = channels.view(result.size(-3), -1)
+    first = tracer.settle(parts, keep=0)[:, 0]
+    return along(first, result.ndim - 3, result.shape)
+
+
+def triangle(tracer: Tracer, call: Call) -> Tensor:
+    """Blank a triangle of the last two dimensions; channels that lie there are pinned."""
+    source = call.tensor("self")
+    _pin_along(tracer, source, {source.ndim - 2, source.ndim - 1})
+    return _tags(tracer, source)
+
+
 def run_on_tags(tracer: Tracer, call: Call) -> Tensor | list[Tensor]:
     """Run the very operation on the tags of its operands; indices are taken as they are."""
 
@@ -135,12 +188,22 @@ def _touched(call: Call, source: Tensor) -> set[int]:
     if "indices" in call.arguments:
         indices: Any = call.arguments["indices"]
         return {number for number, index in enumerate(indices) if index is not None}
-    return {call.integer("dim") % source.ndim}
+    if "dim1" in call.arguments:  # a diagonal
+        return {call.integer("dim1") % source.ndim, call.integer("dim2") % source.ndim}
+    name = "dim" if "dim" in call.arguments else "dimension"
+    return {call.integer(name) % source.ndim}
 
 
 def _pin_along(tracer: Tracer, source: Tensor, touched: set[int]) -> None:
+    """Pin channels along the dimensions that an operation picks from.
+
+    The rows of a parameter become one instead, if its channels can lie along another dimension.
+    """
     tags = _tags(tracer, source)
-    if touched & set(changing_dimensions(tags)):
+    changing = set(changing_dimensions(tags))
+    if tracer.leaf(source) is not None and changing - touched:
+        tracer.settle(tags, keep=max(changing - touched))
+    elif touched & changing:
         tracer.pin(tags, SLICED)
 
 
