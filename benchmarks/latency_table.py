@@ -1,0 +1,150 @@
+"""Latency predicted from layers' widths, against cut yolov5n really measured.
+
+Run: python benchmarks/latency_table.py --weights yolov5n.pt
+One JSON object a line: runtime, image size, cut, and milliseconds (quiet end of the process's own
+time, one thread, all networks in turn) with the speed-up measured and predicted twice: from the
+dense network's time alone, and with the uniform 50 % cut as a second fixed point.
+"""
+
+import argparse
+import importlib
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from prunus.core.machine import machine_facts, package_versions
+from prunus.export.backends import find_writer, open_runner
+from prunus.export.benchmark import torch_threads
+from prunus.export.latency.predict import Layers, correction, layers_ms, predict
+from prunus.export.latency.table import LatencyTable, measure
+from prunus.export.latency.timing import time_in_turn
+from prunus.model.detector import Detector
+from prunus.model.fuse import fuse
+from prunus.model.layers import sized_layers
+from prunus.prune.run import prune
+from prunus.weights.files import load_weights
+
+SIZES = (320, 640)
+CUTS = (0.3, 0.5, 0.7)
+SECOND_POINT = "layer 50 %"
+ROUNDS = 24
+Call = Callable[[], object]
+
+
+def networks(dense: Detector) -> dict[str, Detector]:
+    """Return the dense network and its cuts: the same share of each layer, or one threshold."""
+    found = {"dense": dense}
+    for percent in CUTS:
+        for scope in ("layer", "global"):
+            cut = prune(dense, percent=percent, scope=scope, criterion="l1")
+            found[f"{scope} {percent:.0%}".replace("%", " %")] = cut.detector
+    return found
+
+
+def layers_of(detector: Detector, side: int) -> Layers:
+    return sized_layers(detector, torch.empty(1, 3, side, side, device="meta"))
+
+
+def eager_call(detector: Detector, side: int, _folder: Path) -> Call:
+    fused, image = fuse(detector), torch.rand(1, 3, side, side)
+
+    def call() -> object:
+        with torch.inference_mode():
+            return fused.decode(fused(image))
+
+    return call
+
+
+def onnx_call(detector: Detector, side: int, folder: Path) -> Call:
+    suffix, write = find_writer("onnx")
+    path = folder / f"{id(detector)}{suffix}"
+    write(detector, path, size_hw=(side, side))
+    runner = open_runner(path, device="cpu", threads=1)
+    image = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
+    return lambda: runner(image)
+
+
+def openvino_call(detector: Detector, side: int, folder: Path) -> Call:
+    openvino = importlib.import_module("openvino")  # only where this runtime is asked for
+    suffix, write = find_writer("onnx")
+    path = folder / f"{id(detector)}{suffix}"
+    write(detector, path, size_hw=(side, side))
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    image = torch.rand(1, 3, side, side).numpy()
+    return lambda: request.infer({0: image})
+
+
+CALLS: dict[str, Callable[[Detector, int, Path], Call]] = {
+    "torch": eager_call,
+    "onnx": onnx_call,
+    "openvino": openvino_call,
+}
+
+
+def table_for(layers: Layers, runtime: str, folder: Path) -> tuple[LatencyTable, float]:
+    """Return a table measured now, and the seconds that it took."""
+    start = time.perf_counter()
+    return measure(layers, runtime, cache=folder), time.perf_counter() - start
+
+
+def rows(detectors: dict[str, Detector], runtime: str, side: int) -> list[dict[str, object]]:
+    layers = {name: layers_of(detector, side) for name, detector in detectors.items()}
+    with tempfile.TemporaryDirectory() as temporary, torch_threads(1):
+        folder = Path(temporary)
+        table, seconds = table_for(layers["dense"], runtime, folder / "cache")
+        calls = {name: CALLS[runtime](det, side, folder) for name, det in detectors.items()}
+        measured = time_in_turn(calls, rounds=ROUNDS)
+    points = [(layers[name], measured[name]) for name in ("dense", SECOND_POINT)]
+    corrections = {"": correction(table, points[:1]), "_two_points": correction(table, points)}
+    found = []
+    for name, ms in measured.items():
+        row: dict[str, object] = {
+            "runtime": runtime,
+            "side": side,
+            "cut": name,
+            "measured_ms": round(ms, 3),
+            "layers_ms": round(layers_ms(table, layers[name]), 3),
+            "measured_speedup": round(measured["dense"] / ms, 3),
+        }
+        for suffix, line in corrections.items():
+            predicted = predict(table, layers[name], line)
+            row[f"predicted_ms{suffix}"] = round(predicted, 3)
+            dense_ms = predict(table, layers["dense"], line)
+            row[f"predicted_speedup{suffix}"] = round(dense_ms / predicted, 3)
+        found.append({**row, "table": table.describe(), "table_seconds": round(seconds, 1)})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help="official yolov5n.pt")
+    parser.add_argument("--runtimes", nargs="+", default=["onnx", "torch"], choices=CALLS)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/latency_table.jsonl"))
+    arguments = parser.parse_args()
+    detectors = networks(load_weights(arguments.weights).detector)
+    facts = {"machine": machine_facts(), "packages": package_versions()}
+    found = [
+        {**row, **facts}
+        for runtime in arguments.runtimes
+        for side in SIZES
+        for row in rows(detectors, runtime, side)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in found)
+    arguments.out.write_text(text, encoding="utf-8")
+    for row in found:
+        keys = ("measured_ms", "measured_speedup", "predicted_speedup")
+        figures = [row[key] for key in (*keys, "predicted_speedup_two_points", "table_seconds")]
+        print(row["runtime"], row["side"], row["cut"], *figures)
+
+
+if __name__ == "__main__":
+    main()
