@@ -1,7 +1,7 @@
 """`ArchSpec`: an architecture as rows in the official YAML format, checked, with no code in it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from prunus.core.files import read_yaml
 
 Argument = int | float | bool | str | None | list[int] | list[float]
 ARCH_SUFFIX = ".yaml"
+MAX_REPEATS = 1000
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Row:
 
     Attributes:
         sources: Row numbers whose outputs it reads; negative ones count back from this row.
-        repeats: How often the block repeats, before the depth multiple.
+        repeats: How often the block repeats, before the depth multiple; 0 where all of them were
+            removed, which only some blocks allow (the family says which).
         block: Name in the family's table of blocks.
         arguments: As in the YAML, before the width multiple.
     """
@@ -51,6 +53,19 @@ class ArchSpec:
     anchors_px: tuple[tuple[tuple[float, float], ...], ...]
     depth_multiple: float
     width_multiple: float
+
+    def with_repeats(self, repeats: Sequence[int]) -> "ArchSpec":
+        """Return the same rows with exactly these repeats, and a depth multiple of 1.
+
+        The multiple rounds, so that not every count can be said under another one.
+
+        Args:
+            repeats: One number a row, as built.
+        """
+        rows = tuple(
+            replace(row, repeats=count) for row, count in zip(self.rows, repeats, strict=True)
+        )
+        return replace(self, rows=rows, depth_multiple=1.0)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the architecture in the official YAML's form; `arch_from_mapping` reads it."""
@@ -145,8 +160,11 @@ def _row(raw: object, number: int, where: str) -> Row:
     )
     if not sources or not all(isinstance(s, int) and -number - 1 <= s < number for s in sources):
         raise ModelError(f"{where}: row {number}: 'from' must name earlier rows, got {source!r}.")
-    if not isinstance(repeats, int) or not 1 <= repeats <= 1000:
-        raise ModelError(f"{where}: row {number}: repeats must be 1 or more, got {repeats!r}.")
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or not 0 <= repeats <= MAX_REPEATS:
+        raise ModelError(
+            f"{where}: row {number}: repeats must be a whole number from 0 to {MAX_REPEATS}, got "
+            f"{repeats!r}."
+        )
     if (
         not isinstance(block, str)
         or not isinstance(arguments, Sequence)

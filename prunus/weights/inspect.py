@@ -11,6 +11,7 @@ from prunus.core.records import Size
 from prunus.model.build import DRY_RUN_SIDE, dry_run
 from prunus.model.cost import PUBLISHED_SIZE, count_parameters, flops_by_layer
 from prunus.model.detector import Detector
+from prunus.model.families.yolov5 import repeats_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class RowInfo:
     Attributes:
         index: Its number, as in `model.<index>`.
         block: Its block's name in the architecture.
+        repeats: How often its block repeats, as it is; 0 for a C3 without bottlenecks.
         sources: Numbers of the rows that it reads; -1 is the image.
         in_channels: Channels of each input.
         out_channels: Channels that it puts out; of the head, those of each level together.
@@ -31,6 +33,7 @@ class RowInfo:
 
     index: int
     block: str
+    repeats: int
     sources: tuple[int, ...]
     in_channels: tuple[int, ...]
     out_channels: int
@@ -61,6 +64,7 @@ def inspect_rows(detector: Detector, size_hw: Size = PUBLISHED_SIZE) -> list[Row
             RowInfo(
                 index=index,
                 block=row.block,
+                repeats=repeats_of(module),
                 sources=tuple(s if s >= 0 else index + s for s in row.sources),
                 in_channels=widths[index][0],
                 out_channels=widths[index][1],
@@ -75,11 +79,22 @@ def inspect_rows(detector: Detector, size_hw: Size = PUBLISHED_SIZE) -> list[Row
 
 def rows_table(rows: Sequence[RowInfo]) -> str:
     """Return the rows as a table for people."""
-    header = ("row", "block", "from", "in", "out", "parameters", "GFLOPs", "--freeze row+1")
+    header = (
+        "row",
+        "block",
+        "repeats",
+        "from",
+        "in",
+        "out",
+        "parameters",
+        "GFLOPs",
+        "--freeze row+1",
+    )
     lines = [
         (
             row.index,
             row.block,
+            row.repeats,
             "+".join(map(str, row.sources)),
             "+".join(map(str, row.in_channels)),
             row.out_channels,

@@ -143,7 +143,9 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
                     "is a safetensors file without Prunus's header: it holds only tensors, no "
                     "architecture. Give a file written by Prunus, or an official .pt."
                 )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: a tensor's place in the file depends on the length of the header, and torch
+            # rounds in another way where memory is not aligned.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise _damaged("it is cut off or its index is broken") from error
     return metadata[HEADER], tensors

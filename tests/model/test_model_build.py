@@ -11,7 +11,7 @@ from prunus.model.blocks import ConvBlock
 from prunus.model.build import build_detector
 from prunus.model.cost import count_flops, count_parameters, flops_by_layer
 from prunus.model.detector import Detector
-from prunus.model.families.yolov5 import scaled_repeats, scaled_width
+from prunus.model.families.yolov5 import repeats_of, scaled_repeats, scaled_width
 from prunus.model.fuse import fuse
 from prunus.model.spec import ArchSpec, arch_from_mapping, arch_names, read_arch
 
@@ -115,10 +115,44 @@ def test_anchors_are_in_grid_cells_and_flipped_when_they_run_against_the_strides
 
 @pytest.mark.parametrize(
     ("repeats", "gain", "expected"),
-    [(3, 0.33, 1), (9, 0.33, 3), (6, 0.75, 4), (1, 1.33, 1), (2, 0.1, 1)],
+    [(3, 0.33, 1), (9, 0.33, 3), (6, 0.75, 4), (1, 1.33, 1), (2, 0.1, 1), (0, 1.33, 0)],
 )
 def test_depth_rounds_halves_to_even(repeats: int, gain: float, expected: int) -> None:
     assert scaled_repeats(repeats, gain) == expected
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "yolov5n6", "yolov5x"])
+def test_repeats_as_built_say_the_same_detector(name: str) -> None:
+    spec = read_arch(name)
+    detector = build_detector(spec, NAMES[:2])
+    exact = spec.with_repeats([repeats_of(row) for row in detector.model])
+    assert exact.depth_multiple == 1
+    assert arch_from_mapping(exact.to_mapping(), "again") == exact
+    again = build_detector(exact, NAMES[:2])
+    assert list(again.state_dict()) == list(detector.state_dict())
+
+
+@pytest.mark.parametrize("name", ["yolov5n6", "yolov5x"])
+def test_a_c3_may_have_fewer_bottlenecks_or_none(name: str) -> None:
+    """Under the depth multiples of .33 and 1.33 no row says 2 (yolov5n6) or 3 and 5 (yolov5x)."""
+    spec = read_arch(name)
+    counts = [1] * len(spec.rows)
+    counts[2], counts[4], counts[6] = 0, 5, 2
+    detector = build_detector(spec.with_repeats(counts), NAMES[:2])
+    assert [len(detector.model[row].m) for row in (2, 4, 6)] == [0, 5, 2]
+    assert not any(name.startswith("model.2.m.") for name in detector.state_dict())
+    assert detector(torch.rand(1, 3, 128, 128))[0].shape[2] == 16
+
+
+def test_a_c3_without_bottlenecks_is_three_convolutions_by_hand(nano: Detector) -> None:
+    nano.model[2].m = nn.Sequential()
+    block, x = nano.model[2].eval(), torch.rand(1, 32, 4, 4)
+    assert block(x).equal(block.cv3(torch.cat((block.cv1(x), block.cv2(x)), dim=1)))
+
+
+def test_one_number_a_row_is_needed() -> None:
+    with pytest.raises(ValueError, match="is shorter than argument 1"):
+        read_arch("yolov5n").with_repeats([1, 2])
 
 
 def test_the_output_width_is_never_scaled() -> None:
@@ -193,6 +227,18 @@ BAD = {
     "wrong type": (
         {**GOOD, "backbone": [[-1, 1, "Conv", ["x"]], [-1, 1, "C3", [8]]]},
         "row 0: block 'Conv' does",
+    ),
+    "no convolution": (
+        {**GOOD, "backbone": [[-1, 0, "Conv", [8]], [-1, 1, "Conv", [8]]]},
+        r"row 0: block 'Conv' needs 1 repeat or more, got 0\. Only C3 may have none\.",
+    ),
+    "negative repeats": (
+        {**GOOD, "backbone": [[-1, -1, "C3", [8]], [-1, 1, "Conv", [8]]]},
+        r"mine\.yaml: row 0: repeats must be a whole number from 0 to 1000, got -1\.",
+    ),
+    "repeats of no number": (
+        {**GOOD, "backbone": [[-1, False, "C3", [8]], [-1, 1, "Conv", [8]]]},
+        "row 0: repeats must be a whole number from 0 to 1000, got False",
     ),
     "odd anchors": ({**GOOD, "anchors": [[1, 2, 3], [1, 2]]}, "width, height pairs"),
     "levels": ({**GOOD, "anchors": [[1, 2]]}, "the head reads 2 levels"),

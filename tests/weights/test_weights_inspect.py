@@ -29,6 +29,9 @@ def test_rows_of_yolov5n_have_their_known_figures() -> None:
     assert (rows[0].sources, rows[0].in_channels, rows[0].out_channels) == ((-1,), (3,), 16)
     assert rows[9].frozen_share == pytest.approx(0.559, abs=5e-4)
     assert [row.backbone for row in rows].count(True) == 10
+    c3 = (2, 4, 6, 8, 13, 17, 20, 23)
+    assert [rows[index].repeats for index in c3] == [1, 2, 3, 1, 1, 1, 1, 1]
+    assert all(row.repeats == 1 for row in rows if row.index not in c3)
 
 
 def test_rows_add_up_to_the_detector(narrow_detector: Detector) -> None:
@@ -39,6 +42,15 @@ def test_rows_add_up_to_the_detector(narrow_detector: Detector) -> None:
     assert (rows[0].out_channels, rows[1].in_channels) == (5, (5,))
     # 5 filters of 3 x 6 x 6 weights on 32 x 32 places, 2 operations each
     assert rows[0].flops == 2 * 5 * 3 * 36 * 32 * 32
+
+
+def test_repeats_are_those_that_are_left(small_detector: Detector) -> None:
+    small_detector.model[8].m = type(small_detector.model[8].m)()
+    rows = inspect_rows(small_detector, (64, 64))
+    assert (rows[2].repeats, rows[8].repeats) == (2, 0)
+    header, _, *lines = rows_table(rows).splitlines()[1:]
+    assert header.split()[:4] == ["row", "block", "repeats", "from"]
+    assert (lines[2].split()[2], lines[8].split()[2]) == ("2", "0")
 
 
 def test_looking_changes_nothing(small_detector: Detector) -> None:

@@ -72,6 +72,60 @@ def test_a_pruned_detector_keeps_its_widths(tmp_path: Path, narrow_detector: Det
     assert count_parameters(loaded) == count_parameters(narrow_detector)
 
 
+def without_bottlenecks(detector: Detector) -> Detector:
+    """Row 2 (2 bottlenecks) is left with its second, row 8 (1) with none."""
+    del detector.model[2].m[0]
+    del detector.model[8].m[0]
+    counts = [1, 1, 1, 1, 1, 1, 1, 1, 0, 1]
+    detector.spec = detector.spec.with_repeats(counts)
+    return detector
+
+
+def test_a_detector_with_fewer_bottlenecks_or_none_comes_back(
+    tmp_path: Path, narrow_detector: Detector
+) -> None:
+    shallow = without_bottlenecks(narrow_detector)
+    path = tmp_path / "shallow.safetensors"
+    save_weights(shallow, path)
+    loaded = load_weights(path).detector
+    assert_same(loaded, shallow)
+    assert loaded.spec == shallow.spec
+    assert (len(loaded.model[2].m), len(loaded.model[8].m)) == (1, 0)
+    content, _ = header_of(path)
+    assert content["architecture"]["depth_multiple"] == 1
+    assert content["architecture"]["head"][3] == [-1, 0, "C3", [16, False]]
+
+
+def test_rows_must_say_the_bottlenecks_that_there_are(
+    tmp_path: Path, small_detector: Detector
+) -> None:
+    spec = small_detector.spec
+    path = tmp_path / "a.safetensors"
+    without_bottlenecks(small_detector)
+    save_weights(small_detector, path)
+    content, tensors = header_of(path)
+    content["architecture"]["backbone"][2][1] = 0
+    rewrite(path, content, tensors)
+    with pytest.raises(
+        WeightsError, match=r"has the tensor model\.2\.m\.0\.\S+, which its rows do not"
+    ):
+        load_weights(path)
+    small_detector.spec = spec
+    with pytest.raises(WeightsError, match=r"not written: .* lacks the tensor model\.2\.m\.1\."):
+        save_weights(small_detector, path)
+
+
+@pytest.mark.parametrize("letters", range(1, 9))
+def test_outputs_do_not_depend_on_the_length_of_the_header(
+    tmp_path: Path, small_detector: Detector, letters: int
+) -> None:
+    """Tensors begin where the header ends: read in place, they would be aligned by chance."""
+    small_detector.names = ("plum", "leaf", "b" * letters)
+    save_weights(small_detector, tmp_path / "a.safetensors")
+    loaded = load_weights(tmp_path / "a.safetensors").detector
+    assert all(tensor.data_ptr() % 16 == 0 for tensor in loaded.parameters())
+
+
 def test_a_loaded_detector_can_learn(tmp_path: Path, narrow_detector: Detector) -> None:
     save_weights(narrow_detector, tmp_path / "a.safetensors")
     loaded = load_weights(tmp_path / "a.safetensors").detector.train()
@@ -265,6 +319,12 @@ def test_words_of_a_header_reach_the_terminal_cleaned(
         ("depth_multiple", 1e300, "depth_multiple that is no number up to 8"),
         ("width_multiple", None, "width_multiple that is no number up to 8"),
         ("backbone", [], "backbone: expected a list"),
+        (
+            "head",
+            [[-1, 0, "Conv", [8]], [[2, 4], 1, "Detect", []]],
+            "'Conv' needs 1 repeat or more",
+        ),
+        ("backbone", [[-1, -2, "C3", [16]]], "repeats must be a whole number from 0 to 1000"),
         ("head", [[[-1], 1, "Detect", []]], "the head reads 1 levels"),
         ("head", [[[0, 1], 1, "Detect", []]], "lacks the tensor|has the tensor"),
         ("head", [[-1, 1, "Conv", [8]], [[0, 1], 1, "os.system", []]], "block 'os.system' is not"),

@@ -180,3 +180,25 @@ def test_fresh_class_biases_expect_few_objects(small_detector: Detector) -> None
     adapted, _ = adapt_classes(small_detector, tuple(f"new {i}" for i in range(10)))
     biases = adapted.head.m[0].bias.view(3, -1)[:, 5:]
     assert (biases - torch.tensor(0.6 / 9.00001).log()).abs().max() < 8**-0.5 + 1e-6
+
+
+def test_fewer_bottlenecks_are_adapted_like_any(small_detector: Detector) -> None:
+    del small_detector.model[2].m[1]
+    del small_detector.model[8].m[0]
+    small_detector.spec = small_detector.spec.with_repeats([1, 1, 1, 1, 1, 1, 1, 1, 0, 1])
+    adapted, done = adapt_classes(small_detector, ("leaf", "worm"))
+    assert adapted.spec == small_detector.spec
+    assert done.unfitted == ()
+    for name, tensor in small_detector.state_dict().items():
+        if name not in HEAD:
+            assert torch.equal(adapted.state_dict()[name], tensor), name
+
+
+def test_of_two_depths_the_common_blocks_are_carried(small_detector: Detector) -> None:
+    """By name: what is called m.0 goes to m.0, and m.1 has no source."""
+    target = fresh(small_detector, small_detector.names)
+    del small_detector.model[2].m[1]
+    done = transfer(small_detector, target)
+    names = [name for name in target.state_dict() if name.startswith("model.2.m.1.")]
+    assert [tensor.name for tensor in done.unfitted] == names
+    assert all(tensor.source is None for tensor in done.unfitted)

@@ -1,7 +1,8 @@
 """YOLOv5 v6 (n, s, m, l, x and their P6 variants): depth and width rules, and the table of blocks.
 
-Depth: n' = max(round(n·gain), 1) for n > 1, rounding halves to even as Python does. Width:
-c' = ceil(c·gain / 8)·8, except where c is the width of an output convolution.
+Depth: n' = max(round(n·gain), 1) for n > 1, rounding halves to even as Python does. A C3 may have 0
+bottlenecks: they were removed. Width: c' = ceil(c·gain / 8)·8, except where c is the width of an
+output convolution.
 """
 
 import math
@@ -27,12 +28,17 @@ def build_row(
         The module and the number of channels that it puts out.
 
     Raises:
-        ModelError: The family has no such block, or the arguments do not suit it.
+        ModelError: The family has no such block, or the arguments or repeats do not suit it.
     """
     if row.block not in BLOCKS:
         raise ModelError(
             f"block '{row.block}' is not one of YOLOv5 v6's: {', '.join(BLOCKS)}."
             f"{suggest(row.block, BLOCKS)}"
+        )
+    if row.repeats < 1 and row.block not in MAY_REPEAT_NEVER:
+        raise ModelError(
+            f"block '{row.block}' needs 1 repeat or more, got {row.repeats}. Only "
+            f"{', '.join(MAY_REPEAT_NEVER)} may have none."
         )
     try:
         return BLOCKS[row.block](spec, row, inputs, classes)
@@ -42,7 +48,19 @@ def build_row(
         ) from error
 
 
+def repeated_chain(module: nn.Module) -> nn.Sequential | None:
+    """Return what a row's `repeats` count, or None for a row that is one whole."""
+    return module.m if isinstance(module, C3) else None
+
+
+def repeats_of(module: nn.Module) -> int:
+    """Return how often a row's block repeats, as it is."""
+    chain = repeated_chain(module)
+    return 1 if chain is None else len(chain)
+
+
 def scaled_repeats(repeats: int, gain: float) -> int:
+    """Return the repeats that a row gets: 0 and 1 are never scaled."""
     return max(round(repeats * gain), 1) if repeats > 1 else repeats
 
 
@@ -117,3 +135,5 @@ BLOCKS: dict[str, Callable[[ArchSpec, Row, Sequence[int], int], tuple[nn.Module,
     "Concat": _concat,
     "Detect": _detect,
 }
+MAY_REPEAT_NEVER = ("C3",)
+"""Blocks that are still something without their repeats."""
