@@ -1,6 +1,6 @@
-"""`prunus sparsify`: set the smallest weights to zero."""
+"""`prunus sparsify`: set weights to zero."""
 
-from prunus.prune.config import SparsifyConfig
+from prunus.prune.masks.config import SparsifyConfig
 
 SETTINGS = SparsifyConfig
 

@@ -15,7 +15,8 @@ from prunus.model.cost import count_flops, count_parameters
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
-from prunus.prune.masks import Sparsity, sparsify
+from prunus.prune.masks.choose import sparsify
+from prunus.prune.masks.report import Sparsity
 from prunus.weights.files import TORCH_SUFFIXES, load_weights
 from prunus.weights.native import SUFFIX, save_weights
 

@@ -1,4 +1,4 @@
-"""The settings of `prunus prune` and `prunus sparsify`."""
+"""The settings of `prunus prune`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -47,15 +47,3 @@ class PruneConfig(RunSettings):
     batch_size: int = setting(32, "images in a batch", "--batch", "--batch-size", ge=1)
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
-
-
-class SparsifyConfig(RunSettings):
-    """How many weights become zero. The shapes stay, so that dense runtimes gain no speed."""
-
-    weights: Path = setting(..., "model to sparsify: .safetensors or official .pt")
-    amount: Share = setting(
-        0.3, "share of the convolutions' weights; 30 is read as 0.3", gt=0, lt=1
-    )
-    scope: Literal["layer", "global"] = setting(
-        "layer", "this share of each convolution, or of all together"
-    )

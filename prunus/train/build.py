@@ -6,6 +6,7 @@ import torch
 
 from prunus.core.console import log
 from prunus.core.device import resolve_precision, select_device
+from prunus.core.shares import read_pattern
 from prunus.model.detector import Detector
 from prunus.model.loss import DetectionLoss, LossGains, scaled_gains
 from prunus.train.config import Hyperparameters, TrainConfig
@@ -13,7 +14,10 @@ from prunus.train.distill import Teacher
 from prunus.train.ema import ExponentialAverage
 from prunus.train.engine import Engine
 from prunus.train.freeze import freeze_, freeze_table, frozen_rows
+from prunus.train.holder import ZeroHolder
+from prunus.train.masks import approach_pattern, approach_share, hold_zeros, learning_weights
 from prunus.train.optimizer import build_optimizer, scaled_weight_decay
+from prunus.train.ramp import Ramp
 from prunus.train.schedule import Schedule
 from prunus.train.sparsity import GammaShrinker, choose_strength, prunable_norms, pulling_rates
 
@@ -37,7 +41,7 @@ def build_engine(
 
     Raises:
         ConfigError: The device or the precision does not exist here.
-        TrainingError: The frozen rows or the sparsity cannot work.
+        TrainingError: The frozen rows, the sparsity or the zeros cannot work.
     """
     device = select_device(settings.device)
     precision = resolve_precision(settings.precision, device)
@@ -60,9 +64,10 @@ def build_engine(
         classes=len(detector.names),
         image_size=image_size,
     )
+    average = ExponentialAverage(detector)
     return Engine(
         detector=detector,
-        average=ExponentialAverage(detector),
+        average=average,
         optimizer=build_optimizer(
             detector,
             settings.optimizer,
@@ -76,6 +81,7 @@ def build_engine(
         precision=precision,
         frozen=rows,
         shrinker=_build_shrinker(detector, settings, schedule, rows),
+        holder=_build_holder(detector, average, settings),
         teacher=None if teacher is None else Teacher(teacher, device, precision),
     )
 
@@ -133,3 +139,21 @@ def _build_shrinker(
     momentum = settings.hyp.momentum
     strength = choose_strength(settings.sparsity, rates, momentum)
     return GammaShrinker(norms, strength, rates, momentum)
+
+
+def _build_holder(
+    detector: Detector, average: ExponentialAverage, settings: TrainConfig
+) -> ZeroHolder | None:
+    pattern = None if settings.nm is None else read_pattern(settings.nm)
+    final = settings.weight_sparsity if pattern is None else pattern.zeros
+    if final is None and not settings.keep_zeros:
+        return None
+    weights = learning_weights(detector)
+    state = average.detector.state_dict()
+    averages = {name: state[f"{name}.weight"] for name in weights}
+    if final is None:
+        return hold_zeros(weights, averages)
+    ramp = Ramp(final, settings.weight_begin, settings.weight_end, settings.weight_schedule)
+    if pattern is None:
+        return approach_share(weights, averages, ramp, settings.weight_scope)
+    return approach_pattern(weights, averages, ramp, pattern)

@@ -88,6 +88,8 @@ def restore_(engine: Engine, state: Mapping[str, Any]) -> None:
     engine.position = Position(**state["position"])
     if engine.shrinker is not None:
         engine.shrinker.go_on_from(state["spent"])
+    if engine.holder is not None:
+        engine.holder.hold_what_is_zero()
     torch.set_rng_state(state["rng"]["cpu"])
     if torch.cuda.is_available() and len(state["rng"]["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["rng"]["cuda"])

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from prunus.core.config import Settings, setting
 from prunus.core.errors import suggest
 from prunus.core.files import read_yaml
 from prunus.core.runs import RunSettings
+from prunus.core.shares import PatternText, Share
 
 PRESET_FOLDER = "hyps"
 PRESET_SUFFIX = ".yaml"
@@ -120,6 +121,23 @@ class TrainConfig(RunSettings):
         "--sparsity",
         "--sr",
     )
+    weight_sparsity: Share | None = setting(
+        None, "share of the weights that become zero while training; 70 is read as 0.7", gt=0, lt=1
+    )
+    nm: PatternText | None = setting(
+        None, "N:M such as 2:4 to arrive at instead: N of every M input channels' weights stay"
+    )
+    weight_scope: Literal["layer", "global"] = setting(
+        "layer", "reach --weight-sparsity in each layer, or in all together"
+    )
+    weight_schedule: Literal["cubic", "constant"] = setting(
+        "cubic", "zeros grow along a cubic ramp, or are all set at once and held"
+    )
+    weight_begin: Share = setting(0.0, "share of the run before the first weights go", ge=0, lt=1)
+    weight_end: Share = setting(0.75, "share of the run after which the ramp has ended", gt=0, le=1)
+    keep_zeros: bool = setting(
+        False, "hold the weights that are zero in --weights, as `sparsify` left them"
+    )
     teacher: OptionalPath = setting(
         None, "dense weights whose answers are imitated beside the labels (distillation)"
     )
@@ -133,6 +151,29 @@ class TrainConfig(RunSettings):
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     seed: int = setting(0, "seed of everything random", ge=0)
     resume: OptionalPath = setting(None, "run folder whose training is to be continued")
+
+    @model_validator(mode="after")
+    def _zeros_have_one_source(self) -> "TrainConfig":
+        given = [
+            flag
+            for flag, value in (
+                ("--weight-sparsity", self.weight_sparsity),
+                ("--nm", self.nm),
+                ("--keep-zeros", self.keep_zeros or None),
+            )
+            if value is not None
+        ]
+        if len(given) > 1:
+            raise ValueError(
+                f"{' and '.join(given)} exclude each other: the first two hold the zeros that "
+                "there are, and add to them. Give one."
+            )
+        if self.weight_schedule == "cubic" and self.weight_begin >= self.weight_end:
+            raise ValueError(
+                f"--weight-begin {self.weight_begin:g} must be smaller than --weight-end "
+                f"{self.weight_end:g}. Both are shares of the run."
+            )
+        return self
 
     def plain(self) -> dict[str, Any]:
         """Return JSON-ready values, from which `parse` makes the same settings again."""

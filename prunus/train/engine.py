@@ -17,6 +17,7 @@ from prunus.model.loss import DetectionLoss, LossTerms
 from prunus.train.distill import Teacher, imitation
 from prunus.train.ema import ExponentialAverage
 from prunus.train.freeze import set_training_
+from prunus.train.holder import ZeroHolder
 from prunus.train.optimizer import clip_gradients, set_tempo
 from prunus.train.schedule import Schedule, Tempo
 from prunus.train.sparsity import GammaShrinker
@@ -71,6 +72,7 @@ class Engine:
         precision: fp32, bf16 or fp16.
         frozen: Rows that do not learn.
         shrinker: Pulls on gammas; None without sparsity.
+        holder: Holds weights at zero; None where all may differ from it.
         teacher: Whose answers are imitated beside the labels; None without.
         position: How far the training is.
     """
@@ -84,6 +86,7 @@ class Engine:
     precision: str
     frozen: tuple[int, ...] = ()
     shrinker: GammaShrinker | None = None
+    holder: ZeroHolder | None = None
     teacher: Teacher | None = None
     position: Position = field(default_factory=Position)
 
@@ -115,6 +118,9 @@ class Engine:
             position.batch += 1
             if position.batch - 1 in stepping:
                 self._step(tempo)
+                if self.holder is not None:
+                    done = position.epoch * schedule.batches + position.batch
+                    self.holder.step(done / schedule.iterations)
                 if position.batch < schedule.batches and stop():
                     return False
         return True

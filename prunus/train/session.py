@@ -162,7 +162,8 @@ class Session:
             validation=judged,
             images_per_second=speed,
         )
-        better = judged is not None and judged.fitness > progress.best_fitness
+        sparse = engine.holder is None or engine.holder.complete
+        better = judged is not None and sparse and judged.fitness > progress.best_fitness
         if judged is not None and better:
             progress.best_fitness, progress.best_epoch = judged.fitness, facts.epoch
             progress.best_metrics = _plain(judged)
@@ -171,6 +172,9 @@ class Session:
         board.add_scalars(facts.row(), facts.epoch)
         if engine.shrinker is not None:
             log_gammas(board, engine.shrinker, engine.average.detector, facts.epoch)
+        if engine.holder is not None:
+            log.info("%s", engine.holder.summary())
+            board.add_scalars({"weights/zeros": engine.holder.share}, facts.epoch)
         engine.position.begin_next_epoch()
         self._save_last()
         if better:

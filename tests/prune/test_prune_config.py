@@ -5,14 +5,13 @@ import pytest
 
 from prunus.core.config import parse
 from prunus.core.errors import ConfigError
-from prunus.prune.config import PruneConfig, SparsifyConfig
+from prunus.prune.config import PruneConfig
 from prunus.prune.criteria import CRITERIA
 
 
 @pytest.mark.parametrize(("given", "share"), [(0.5, 0.5), (50, 0.5), ("30", 0.3), ("0.3", 0.3)])
 def test_per_cent_and_shares_are_both_understood(given: object, share: float) -> None:
     assert parse(PruneConfig, {"weights": "w.pt", "percent": given}).percent == share
-    assert parse(SparsifyConfig, {"weights": "w.pt", "amount": given}).amount == share
 
 
 @pytest.mark.parametrize("given", [0, 1, 100, -3, "half"])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -56,5 +57,37 @@ def make_engine(nano: Detector) -> MakeEngine:
         values = {"epochs": 4, "batch_size": 4, "precision": "fp32", "device": "cpu", **settings}
         config = parse(TrainConfig, values)
         return build_engine(detector or nano, config, image_size=SIDE, batches=batches)
+
+    return make
+
+
+@pytest.fixture
+def data(tmp_path: Path, make_batch: MakeBatch) -> Path:
+    """A data set of eight training and four validation pictures; returns its YAML."""
+    root = tmp_path / "data"
+    for split, count, seed in (("train", 8, 0), ("val", 4, 1)):
+        batch = make_batch(count, seed, SIDE)
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+        for number, image in enumerate(batch.images):
+            picture = image.permute(1, 2, 0).numpy()[..., ::-1]
+            cv2.imwrite(str(root / "images" / split / f"{number}.png"), picture)
+            rows = batch.targets[batch.targets[:, 0] == number, 1:].tolist()
+            text = "".join(f"{int(row[0])} {' '.join(map(str, row[1:]))}\n" for row in rows)
+            (root / "labels" / split / f"{number}.txt").write_text(text)
+    names = "names: [red, green, blue]\n"
+    yaml = root / "data.yaml"
+    yaml.write_text(f"path: .\ntrain: images/train\nval: images/val\n{names}")
+    return yaml
+
+
+@pytest.fixture
+def settings(data: Path) -> Callable[..., TrainConfig]:
+    """Settings of a training of two epochs on `data`; keywords change them."""
+
+    def make(**values: object) -> TrainConfig:
+        base = {"data": data, "cfg": "yolov5n", "image_size": SIDE, "batch_size": 4, "epochs": 2}
+        fixed = {"precision": "fp32", "device": "cpu", "nominal_batch": 4, "auto_anchor": False}
+        return parse(TrainConfig, {**base, **fixed, **values})
 
     return make
