@@ -1,8 +1,25 @@
-"""Train, prune and ship YOLOv5-family object detectors, and prove what each step did."""
+"""Train, prune and ship YOLOv5-family object detectors, and prove what each step did.
+
+From Python: `prunus.prune(model, example_inputs, ...)` on any `nn.Module`; see `docs/python.md`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prunus.prune.run import prune as prune
+
+VERBS = ("prune",)
+"""Rooms that can be called (`core.callable_room`); `import prunus` is enough to reach them."""
+
+__version__: str
 
 
-def __getattr__(name: str) -> str:
-    """Find `__version__` when it is asked for: reading it costs 40 ms."""
+def __getattr__(name: str) -> object:
+    """Find what costs time only when it is asked for: `__version__` 40 ms, a verb its room."""
+    if name in VERBS:
+        from importlib import import_module
+
+        return import_module(f"prunus.{name}")
     if name != "__version__":
         raise AttributeError(f"module 'prunus' has no attribute '{name}'")
     from importlib import metadata
@@ -11,3 +28,7 @@ def __getattr__(name: str) -> str:
         return metadata.version("prunus")
     except metadata.PackageNotFoundError:  # a source tree that is not installed
         return "0+unknown"
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *VERBS, "__version__"})

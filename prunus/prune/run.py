@@ -1,75 +1,72 @@
-"""The `prune` verb on a detector in memory: score, select, cut, prove, repair."""
+"""The `prune` verb on a network in memory: score, select, cut, prove, repair."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from prunus.core.console import log, table
+from prunus.core.console import table as as_table
 from prunus.core.errors import PruningError, suggest
-from prunus.model.channels.table import ChannelTable
+from prunus.model.channels.probe import Inputs
+from prunus.model.channels.rules import RULES, Rule
+from prunus.model.channels.table import ChannelGroup, ChannelTable
 from prunus.model.channels.trace import trace
-from prunus.model.cost import count_flops, count_parameters
-from prunus.model.detector import Detector
+from prunus.model.layers import sized_layers
+from prunus.prune.budget import Budget, Scope
+from prunus.prune.costs import Costs, flops_price, params_costs
 from prunus.prune.criteria import CRITERIA
 from prunus.prune.criteria.members import Criterion
-from prunus.prune.proof import cut
-from prunus.prune.repair import Fold, fold_constants_, recalibrate
-from prunus.prune.selection import Scope, Selection, protected_by, select
-from prunus.prune.surgery import named_tensors
+from prunus.prune.damage import Damage, from_scores
+from prunus.prune.evidence import SEED, Calibration, Evidence, Observation
+from prunus.prune.observe.observation import observe
+from prunus.prune.plan import Plan, apply_plan, make_plan
+from prunus.prune.proof import Proved, cut_exactly
+from prunus.prune.repair.choose import Method, Repair
+from prunus.prune.repair.choose import repair as repair_network
+from prunus.prune.repair.constants import Fold, fold_constants_
+from prunus.prune.selection import Selection, protected_by, select
+from prunus.prune.widths import Rounding
 
-PROBE_SEED = 0
-PROBE_IMAGES = 2
+AUTO = "auto"
+WITH_IMAGES, WITHOUT_IMAGES = "reconstruction", "l2"
+"""What "auto" means. On the official yolov5n, -20 % FLOPs, without training, reconstruction keeps
+three quarters of mAP50-95; without images l2 is the safest (`benchmarks/results`)."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Images to re-estimate batch norm on, and the judge of whether that helped.
+class Pricing:
+    """Milliseconds, as a runtime was measured: what a latency budget needs.
 
     Attributes:
-        images: Batches (B, 3, H, W) float in [0, 1], on the detector's device; training images.
-        score: Detector -> how good it is, such as mAP on other images than those.
+        costs: Channels of the network -> what its widths cost.
+        widths: The same -> by group name, the widths at which the runtime is efficient.
     """
 
-    images: Iterable[Tensor]
-    score: Callable[[Detector], float]
-
-
-@dataclass(frozen=True)
-class Recalibration:
-    """Scores before and after the batch norms were re-estimated, and whether that was kept."""
-
-    before: float
-    after: float
-
-    @property
-    def kept(self) -> bool:
-        return self.after > self.before
+    costs: Callable[[ChannelTable], Costs]
+    widths: Callable[[ChannelTable], Mapping[str, Sequence[int]]] | None = None
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """A smaller detector and what was done to it.
+    """A smaller network and what was done to it.
 
     Attributes:
-        detector: The smaller one.
-        selection: What went, with the widths before and after and the layers that were clamped.
-        params: Parameters, before and after.
-        flops: For one 640 x 640 image, before and after.
+        model: The smaller one.
+        plan: What went, for the same cut on a freshly built model.
+        selection: The widths before and after, and why layers kept more than was asked.
         error: Largest relative difference from the masked network: the proof.
+        pinned: Modules that turned out to count on their widths, and the reasons.
         fold: What became of the removed channels' constants.
-        recalibration: None when there were no images to try it on.
+        repair: None without calibration images.
     """
 
-    detector: Detector
+    model: nn.Module
+    plan: Plan
     selection: Selection
-    params: tuple[int, int]
-    flops: tuple[int, int]
     error: float
+    pinned: Mapping[str, str]
     fold: Fold
-    recalibration: Recalibration | None
+    repair: Repair | None
 
     def table(self) -> str:
         """Return the widths before and after, as text."""
@@ -83,130 +80,193 @@ class PruneResult:
             )
             for width in self.selection.widths
         ]
-        title = (
-            f"{self.selection.achieved:.1%} of the prunable channels removed "
-            f"({self.selection.asked:.1%} asked)"
+        return as_table(
+            self.selection.summary(), ("layers", "before", "after", "kept", "why"), rows
         )
-        return table(title, ("layers", "before", "after", "kept", "why"), rows)
 
 
 def prune(  # noqa: PLR0913  one argument a setting of the verb
-    detector: Detector,
+    model: nn.Module,
+    example_inputs: Inputs,
     *,
-    criterion: str | Criterion = "bn_scale",
-    percent: float = 0.5,
+    percent: float | None = None,
+    params: float | None = None,
+    flops: float | None = None,
+    latency_ms: float | None = None,
+    criterion: str | Criterion = AUTO,
     scope: Scope = "global",
     round_to: int = 8,
     min_channels: int = 8,
-    keep: Sequence[int] = (),
+    max_layer_percent: float | None = None,
+    keep: Sequence[str] = (),
     calibration: Calibration | None = None,
+    repair: Method = "ridge",
+    loss_curves: Mapping[str, Tensor] | None = None,
+    pricing: Pricing | None = None,
+    cost_inputs: Inputs | None = None,
+    rules: Mapping[str, Rule] = RULES,
+    in_place: bool = False,
+    seed: int = SEED,
 ) -> PruneResult:
-    """Remove the least important channels of a detector, which stays as it is.
+    """Remove the least important channels of any network, within one budget.
 
     Args:
-        detector: Any; `requires_grad` and modes do not matter and are kept.
-        criterion: A name in CRITERIA, or a function like those.
-        percent: Share of the prunable channels to remove, in (0, 1).
-        scope: One threshold for the whole network ("global"), or the same share of each layer.
+        model: Any; stays as it is unless `in_place`. `requires_grad` and modes do not matter and
+            are kept.
+        example_inputs: What to trace and prove it on: a tensor, a tuple of positional arguments or
+            a mapping of keyword arguments. Noise will do; small is fast.
+        percent: Share of the prunable channels to REMOVE, in (0, 1).
+        params: Share of the parameters to KEEP, in (0, 1).
+        flops: Share of the operations to KEEP, in (0, 1).
+        latency_ms: Milliseconds, at most; needs `pricing`.
+        criterion: A name in CRITERIA, or a function like those. "auto": reconstruction with
+            images, l2 without.
+        scope: Compare channels of the whole network ("global"), or take the same share of each
+            layer.
         round_to: Kept channels are a multiple of this.
         min_channels: No layer keeps fewer.
-        keep: Rows whose layers keep all their channels.
-        calibration: Re-estimate batch norm, and keep that if it helps.
+        max_layer_percent: No layer loses more than this share, in (0, 1).
+        keep: Paths of modules whose layers keep all their channels.
+        calibration: Images, for criteria that look at some and for the repair.
+        repair: With images: "ridge" solves layers anew, "bn" takes batch-norm statistics anew,
+            "none" does neither. Kept where they help on images they were not fitted to.
+        loss_curves: By group name, (n + 1,) what is lost without the first k channels, as
+            `sensitivity` measures it; drives how much each group loses instead of the scores.
+        pricing: Of the runtime, for `latency_ms`.
+        cost_inputs: What FLOPs are counted on, if not on `example_inputs`; shapes matter only.
+        rules: Operation -> rule of the tracer.
+        in_place: Cut `model` itself. Its parameters are new objects then: make optimizers anew.
+        seed: Of everything random.
 
     Raises:
-        PruningError: Unknown criterion or row, nothing was removed, or the proof failed.
+        PruningError: Not exactly one budget, an unknown criterion, nothing was removed, or the
+            network cannot be cut exactly.
     """
-    rank = _criterion(criterion)
-    paths = _paths(detector, keep)
-    probe = _probe(detector)
-    channels = trace(detector, probe[:1])
-    selection = select(
-        _scores(detector, channels, rank, paths),
-        channels,
-        percent=percent,
-        scope=scope,
-        round_to=round_to,
-        min_channels=min_channels,
-        keep=paths,
-    )
-    _check_something_goes(selection)
-    pruned, error = cut(detector, channels, selection.tags, probe)
-    fold = fold_constants_(pruned, detector, channels, selection.tags, probe)
-    smaller, recalibration = _recalibrated(cast(Detector, pruned), calibration)
-    return PruneResult(
-        smaller,
-        selection,
-        (count_parameters(detector), count_parameters(smaller)),
-        (count_flops(detector), count_flops(smaller)),
-        error,
-        fold,
-        recalibration,
-    )
+    budget = _budget(percent=percent, params=params, flops=flops, latency=latency_ms)
+    rank = find_criterion(criterion, calibration)
+    observation = _observation(model, example_inputs, rank, calibration, repair, rules, seed)
+    chosen: list[Selection] = []
+
+    def costs(table: ChannelTable) -> Costs:
+        if budget.kind == "latency":
+            if pricing is None:
+                raise PruningError("latency_ms: needs `pricing`, which says what widths cost.")
+            return pricing.costs(table)
+        if budget.kind == "params":
+            return params_costs(model, table)
+        layers = sized_layers(model, example_inputs if cost_inputs is None else cost_inputs)
+        return Costs(layers, table, flops_price(layers))
+
+    def choose(table: ChannelTable) -> Tensor:
+        groups = [group for group in table.free_groups if not protected_by(group, keep)]
+        evidence = Evidence(model, table, calibration, seed, observation)
+        selection = select(
+            _damage(groups, rank(groups, evidence), loss_curves),
+            table,
+            budget=budget,
+            scope=scope,
+            costs=costs(table),
+            rounding=Rounding(round_to, min_channels),
+            max_layer_percent=max_layer_percent,
+            keep=keep,
+            widths=pricing.widths(table) if pricing and pricing.widths else None,
+        )
+        _check_something_goes(selection)
+        chosen.append(selection)
+        return selection.tags
+
+    proved = cut_exactly(model, example_inputs, choose, rules=rules)
+    fold = fold_constants_(proved.model, model, proved.table, proved.tags, example_inputs)
+    plan = make_plan(model, proved.table, proved.tags, facts={"budget": vars(budget)})
+    smaller, outcome = _repaired(model, proved, calibration, repair, observation)
+    if in_place:
+        apply_plan(plan, model, in_place=True)
+        model.load_state_dict(smaller.state_dict())
+        smaller = model
+    return PruneResult(smaller, plan, chosen[-1], proved.error, proved.pinned, fold, outcome)
 
 
-def _criterion(criterion: str | Criterion) -> Criterion:
+def find_criterion(criterion: str | Criterion, calibration: Calibration | None) -> Criterion:
+    """Return a criterion by its name.
+
+    Raises:
+        PruningError: There is none of that name.
+    """
     if not isinstance(criterion, str):
         return criterion
+    if criterion == AUTO:
+        criterion = WITHOUT_IMAGES if calibration is None else WITH_IMAGES
     if criterion not in CRITERIA:
-        known = ", ".join(sorted(CRITERIA))
+        known = ", ".join((AUTO, *sorted(CRITERIA)))
         raise PruningError(
             f"criterion: no criterion '{criterion}'.{suggest(criterion, CRITERIA)} Known: {known}."
         )
     return CRITERIA[criterion]
 
 
-def _paths(detector: Detector, rows: Sequence[int]) -> list[str]:
-    """Return the paths of rows."""
-    count = len(detector.model)
-    for row in rows:
-        if not 0 <= row < count:
-            raise PruningError(f"keep: no row {row}; the detector has rows 0 to {count - 1}.")
-    return [f"model.{row}" for row in rows]
+def _budget(**shares: float | None) -> Budget:
+    given = {kind: goal for kind, goal in shares.items() if goal is not None}
+    if len(given) != 1:
+        raise PruningError(
+            "budget: give exactly one of percent, params, flops and latency_ms, got "
+            f"{', '.join(given) or 'none'}. percent=0.5 removes half of the channels."
+        )
+    ((kind, goal),) = given.items()
+    return Budget(kind, goal)  # type: ignore[arg-type]
 
 
-def _probe(detector: Detector) -> Tensor:
-    """Return the noise that the detector is traced and proved on: small squares."""
-    like = next(detector.parameters())
-    side = 2 * detector.stride
-    noise = torch.Generator().manual_seed(PROBE_SEED)
-    return torch.rand(PROBE_IMAGES, 3, side, side, generator=noise).to(like)
+def _observation(
+    model: nn.Module,
+    example_inputs: Inputs,
+    rank: Criterion,
+    calibration: Calibration | None,
+    repair: Method,
+    rules: Mapping[str, Rule],
+    seed: int,
+) -> Observation | None:
+    """Look at the images once, if anything will need it."""
+    if calibration is None or (repair != "ridge" and rank is not CRITERIA["reconstruction"]):
+        return None
+    return observe(model, trace(model, example_inputs, rules), calibration, seed)
 
 
-def _scores(
-    detector: Detector, channels: ChannelTable, criterion: Criterion, keep: Sequence[str]
-) -> Mapping[str, Tensor]:
-    tensors = named_tensors(detector)
-    scores = {}
-    for group in channels.free_groups:
-        if not protected_by(group, keep):
-            scores[group.name] = criterion(group, tensors)
-            if not bool(scores[group.name].isfinite().all()):
+def _damage(
+    groups: Sequence[ChannelGroup],
+    scores: Mapping[str, Tensor],
+    loss_curves: Mapping[str, Tensor] | None,
+) -> dict[str, Damage]:
+    damage = {}
+    for group in groups:
+        if not bool(scores[group.name].isfinite().all()):
+            raise PruningError(f"{group.name}: its weights are not finite. The file is damaged.")
+        damage[group.name] = from_scores(scores[group.name])
+        if loss_curves is not None:
+            if group.name not in loss_curves:
                 raise PruningError(
-                    f"{group.name}: its weights are not finite. The file is damaged."
+                    f"{group.name}: the sensitivity file does not know this group. Measure it "
+                    "again on these weights."
                 )
-    return scores
+            damage[group.name] = Damage(damage[group.name].order, loss_curves[group.name])
+    return damage
 
 
 def _check_something_goes(selection: Selection) -> None:
     if len(selection.tags) == 0:
         raise PruningError(
-            f"nothing was removed: {selection.asked:.1%} of the channels is less than the rounding "
-            "leaves in every layer. Raise --percent, or lower --round-to and --min-channels."
+            f"nothing was removed: {selection.budget.say(selection.asked)} is less than the "
+            "rounding leaves in every layer. Ask for more, or lower --round-to and --min-channels."
         )
 
 
-def _recalibrated(
-    detector: Detector, calibration: Calibration | None
-) -> tuple[Detector, Recalibration | None]:
-    """Return the better of the detector and the same with re-estimated batch norms."""
-    if calibration is None:
-        return detector, None
-    settled = cast(Detector, recalibrate(detector, calibration.images))
-    outcome = Recalibration(calibration.score(detector), calibration.score(settled))
-    log.info(
-        "batch norm re-estimated: %.4f -> %.4f, %s",
-        outcome.before,
-        outcome.after,
-        "kept" if outcome.kept else "not kept",
+def _repaired(
+    model: nn.Module,
+    proved: Proved,
+    calibration: Calibration | None,
+    method: Method,
+    observation: Observation | None,
+) -> tuple[nn.Module, Repair | None]:
+    if calibration is None or method == "none":
+        return proved.model, None
+    return repair_network(
+        proved.model, model, proved.table, proved.tags, calibration, method, observation
     )
-    return (settled if outcome.kept else detector), outcome

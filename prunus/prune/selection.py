@@ -1,34 +1,21 @@
-"""Which channels go: a share of all that may, in widths that run fast, and no layer emptied."""
+"""Which channels go: within a budget, in widths that run fast, and no layer emptied."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from prunus.core.errors import PruningError
 from prunus.model.channels.table import ChannelGroup, ChannelTable
+from prunus.prune.budget import Budget, Scope
+from prunus.prune.costs import Costs
+from prunus.prune.damage import Damage
+from prunus.prune.descent import least_loss, one_ratio
+from prunus.prune.shares import removed_share, rounded, threshold
+from prunus.prune.widths import EIGHTS, ROUND_OFF, Choice, Rounding, Width, choice
 
-Scope = Literal["global", "layer"]
-"""Compare channels of the whole network, or take the same share of each layer."""
-
-
-@dataclass(frozen=True)
-class Width:
-    """The width of one group of layers, before and after.
-
-    Attributes:
-        name: The layers, joined by "+".
-        before: Channels that they make.
-        after: Channels that they keep.
-        reason: Why they keep more than was asked, or "".
-    """
-
-    name: str
-    before: int
-    after: int
-    reason: str = ""
+__all__ = ["Budget", "Rounding", "Scope", "Selection", "Width", "protected_by", "select"]
 
 
 @dataclass(frozen=True)
@@ -38,86 +25,87 @@ class Selection:
     Attributes:
         tags: (R,) channels to remove, as `ChannelTable` names them.
         widths: Every group of layers, in the network's order.
-        asked: Share of the prunable channels that was asked for.
-        achieved: Share that goes, after rounding and clamping.
+        asked: The budget's goal.
+        achieved: What is reached, in the goal's unit, after rounding and clamping.
+        budget: What was asked for.
+        predicted: What the network costs before and after; None without costs.
+        apart: Parameters that hold nothing of any group, and why.
+        shortfall: Why the budget is not kept, or "".
     """
 
     tags: Tensor
     widths: tuple[Width, ...]
     asked: float
     achieved: float
+    budget: Budget
+    predicted: tuple[float, float] | None = None
+    apart: Mapping[str, str] = field(default_factory=dict)
+    shortfall: str = ""
+
+    def summary(self) -> str:
+        """Return what was asked for and what was reached, in one line."""
+        done = "removed" if self.budget.kind == "percent" else "kept"
+        words = f"{self.budget.say(self.achieved)} {done} ({self.budget.say(self.asked)} asked)"
+        return f"{words}: {self.shortfall}" if self.shortfall else words
 
     @property
     def clamped(self) -> tuple[Width, ...]:
-        """Return the layers that keep more than was asked."""
+        """Return the layers that keep more than was asked, or as few as they may."""
         return tuple(width for width in self.widths if width.reason)
 
 
-@dataclass(frozen=True)
-class Rounding:
-    """Which widths are allowed.
-
-    Attributes:
-        multiple: Kept channels are a multiple of this (or all of them).
-        least: No layer keeps fewer, unless it has fewer.
-    """
-
-    multiple: int = 8
-    least: int = 8
-
-    def floor(self, size: int) -> int:
-        """Return the fewest channels that a layer of `size` may keep."""
-        least = max(self.least, self.multiple)
-        return min(size, -(-least // self.multiple) * self.multiple)
-
-    def kept(self, size: int, wanted: float) -> int:
-        """Return the allowed width nearest to `wanted`; of two equally near ones the larger."""
-        lower = int(wanted) // self.multiple * self.multiple
-        upper = min(lower + self.multiple, size)
-        nearest = upper if upper - wanted <= wanted - lower else lower
-        return max(nearest, self.floor(size))
-
-
-def select(
-    scores: Mapping[str, Tensor],
+def select(  # noqa: PLR0913  one argument a rule that the widths obey
+    damage: Mapping[str, Damage],
     table: ChannelTable,
     *,
-    percent: float,
+    budget: Budget,
     scope: Scope = "global",
-    round_to: int = 8,
-    min_channels: int = 8,
+    costs: Costs | None = None,
+    rounding: Rounding = EIGHTS,
+    max_layer_percent: float | None = None,
     keep: Sequence[str] = (),
+    widths: Mapping[str, Sequence[int]] | None = None,
 ) -> Selection:
-    """Choose the channels of the lowest scores.
+    """Choose how many channels each group of layers loses, and which.
 
-    A channel that several layers make counts as often as filters go with it, so that a share of the
-    channels is a share of what a reader sees in the table of widths. Globally, the threshold is
-    moved until the share after rounding is as near to the one asked for as it can be.
+    Under a budget of channels (percent), one that several layers make counts as often as filters go
+    with it, so that a share of the channels is a share of what a reader sees in the table of
+    widths. Globally, a threshold on the damage of one more channel is moved until the share after
+    rounding is as near to the one asked for as it can be. Under a budget of costs, the least damage
+    that keeps within it is looked for (`descent`).
 
     Args:
-        scores: By group name, (n,) finite; every free group that is not kept needs one.
+        damage: By group name; every free group that is not kept needs one.
         table: The network's channels.
-        percent: Share of the prunable channels to remove, in (0, 1).
-        scope: "global" or "layer".
-        round_to: Kept channels are a multiple of this.
-        min_channels: No layer keeps fewer.
+        budget: How far to go.
+        scope: "global", or "layer": the same share of each layer.
+        costs: What the network costs, in the budget's unit; percent does without.
+        rounding: Which widths are allowed, for groups that `widths` does not name.
+        max_layer_percent: No layer loses more than this share of its channels, in (0, 1).
         keep: Paths of modules (such as "model.3") whose layers keep all their channels.
+        widths: Allowed widths by group name, such as those that a runtime is efficient at.
 
     Raises:
-        PruningError: `percent` is no share, or nothing at all may be removed.
+        PruningError: A number makes no sense, or nothing at all may be removed.
+        ValueError: A budget of costs without costs.
     """
-    if not 0 < percent < 1:
-        raise PruningError(f"percent: must lie between 0 and 1, got {percent}. 0.5 removes half.")
-    chosen = [group for group in table.free_groups if not _is_kept(group, keep)]
-    if not chosen:
+    if max_layer_percent is not None and not 0 < max_layer_percent < 1:
+        raise PruningError(
+            f"max_layer_percent: must lie between 0 and 1, got {max_layer_percent:g}. "
+            "0.8 takes at most 80 % of any layer."
+        )
+    choices = [
+        choice(group, damage[group.name], rounding, max_share=max_layer_percent, widths=widths)
+        for group in table.free_groups
+        if not protected_by(group, keep)
+    ]
+    if not choices:
         raise PruningError("no channel may be removed: every layer is an output, pinned or kept.")
-    rounding = Rounding(round_to, min_channels)
-    if scope == "global":
-        wanted = _global_widths(chosen, scores, percent, rounding)
-    else:
-        wanted = [len(group) * (1 - percent) for group in chosen]
-    kept = [rounding.kept(len(group), width) for group, width in zip(chosen, wanted, strict=True)]
-    return _selection(table, chosen, scores, wanted, kept, percent, rounding)
+    if budget.kind == "percent":
+        return _by_share(choices, table, budget, scope, costs)
+    if costs is None:
+        raise ValueError(f"a budget of {budget.kind} needs costs")
+    return _by_cost(choices, table, budget, scope, costs)
 
 
 def protected_by(group: ChannelGroup, keep: Sequence[str]) -> str:
@@ -129,81 +117,101 @@ def protected_by(group: ChannelGroup, keep: Sequence[str]) -> str:
     return ""
 
 
-def _is_kept(group: ChannelGroup, keep: Sequence[str]) -> bool:
-    return bool(protected_by(group, keep))
-
-
-def _global_widths(
-    groups: Sequence[ChannelGroup],
-    scores: Mapping[str, Tensor],
-    percent: float,
-    rounding: Rounding,
-) -> list[float]:
-    """Return the widths below one threshold for all, before rounding."""
-    sizes = [len(group) for group in groups]
-    owners = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor(sizes))
-    order = torch.cat([scores[group.name] for group in groups]).argsort(stable=True)
-    ranked = owners[order]
-    weights = [_weight(group) for group in groups]
-    total = sum(size * weight for size, weight in zip(sizes, weights, strict=True))
-
-    def widths(count: int) -> list[float]:
-        gone = ranked[:count].bincount(minlength=len(groups)).tolist()
-        return [float(size - lost) for size, lost in zip(sizes, gone, strict=True)]
-
-    def achieved(count: int) -> float:
-        left = (
-            rounding.kept(size, width) * weight
-            for size, width, weight in zip(sizes, widths(count), weights, strict=True)
-        )
-        return 1 - sum(left) / total
-
-    low, high = 0, len(ranked)  # the share rises with the count: halve until it crosses `percent`
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if achieved(middle) >= percent else (middle + 1, high)
-    below = max(low - 1, 0)
-    return widths(low if achieved(low) - percent <= percent - achieved(below) else below)
-
-
-def _weight(group: ChannelGroup) -> float:
-    """Return how many filters go with one channel, on average."""
-    return float(group.filters_per_channel().float().mean())
-
-
-def _selection(
+def _by_share(
+    choices: Sequence[Choice],
     table: ChannelTable,
-    chosen: Sequence[ChannelGroup],
-    scores: Mapping[str, Tensor],
-    wanted: Sequence[float],
-    kept: Sequence[int],
-    percent: float,
-    rounding: Rounding,
+    budget: Budget,
+    scope: Scope,
+    costs: Costs | None,
 ) -> Selection:
-    removed: list[Tensor] = []
-    after: dict[str, Width] = {}
-    for group, wish, width in zip(chosen, wanted, kept, strict=True):
-        size = len(group)
-        order = scores[group.name].argsort(stable=True)
-        removed.append(group.tags[order[: size - width]])
-        after[group.name] = Width(group.name, size, width, _reason(size, wish, width, rounding))
-    widths = tuple(
+    if scope == "global":
+        wanted = threshold(choices, budget.goal)
+    else:
+        wanted = [choice.size * (1 - budget.goal) for choice in choices]
+    kept = rounded(choices, wanted)
+    reasons = [
+        _short_of(choice, wish, width)
+        for choice, wish, width in zip(choices, wanted, kept, strict=True)
+    ]
+    achieved = removed_share(choices, kept)
+    at_floor = all(width == choice.allowed[0] for choice, width in zip(choices, kept, strict=True))
+    predicted = None
+    if costs is not None:
+        predicted = (costs.total({}), costs.total(_by_name(choices, kept)))
+    return Selection(
+        _tags(choices, kept),
+        _widths(table, choices, kept, reasons),
+        budget.goal,
+        achieved,
+        budget,
+        predicted,
+        table.apart,
+        _shortfall(budget, achieved) if at_floor and achieved < budget.goal else "",
+    )
+
+
+def _by_cost(
+    choices: Sequence[Choice], table: ChannelTable, budget: Budget, scope: Scope, costs: Costs
+) -> Selection:
+    dense = costs.total({})
+    limit = budget.allowed(dense)
+    choose = least_loss if scope == "global" else one_ratio
+    kept = choose(choices, costs, limit)
+    cost = costs.total(_by_name(choices, kept))
+    achieved = budget.achieved(dense, cost)
+    reasons = [
+        f"as narrow as it may be: {choice.limit}" if width == choice.allowed[0] else ""
+        for choice, width in zip(choices, kept, strict=True)
+    ]
+    return Selection(
+        _tags(choices, kept),
+        _widths(table, choices, kept, reasons),
+        budget.goal,
+        achieved,
+        budget,
+        (dense, cost),
+        table.apart,
+        _shortfall(budget, achieved) if cost > limit * (1 + ROUND_OFF) else "",
+    )
+
+
+def _shortfall(budget: Budget, achieved: float) -> str:
+    return (
+        f"{budget.say(budget.goal)} asked, {budget.say(achieved)} reached: every layer is kept "
+        "or as narrow as it may be"
+    )
+
+
+def _short_of(choice: Choice, wanted: float, kept: int) -> str:
+    """Return why a layer keeps more than its share, or ""."""
+    if kept > choice.allowed[0] or wanted >= kept:
+        return ""
+    if len(choice.allowed) == 1:
+        return choice.limit
+    return f"{wanted:.0f} wanted, but {choice.limit}"
+
+
+def _by_name(choices: Sequence[Choice], kept: Sequence[int]) -> dict[str, int]:
+    return {choice.group.name: width for choice, width in zip(choices, kept, strict=True)}
+
+
+def _tags(choices: Sequence[Choice], kept: Sequence[int]) -> Tensor:
+    return torch.cat(
+        [
+            choice.group.tags[choice.damage.order[: choice.size - width]]
+            for choice, width in zip(choices, kept, strict=True)
+        ]
+    )
+
+
+def _widths(
+    table: ChannelTable, choices: Sequence[Choice], kept: Sequence[int], reasons: Sequence[str]
+) -> tuple[Width, ...]:
+    after = {
+        choice.group.name: Width(choice.group.name, choice.size, width, reason)
+        for choice, width, reason in zip(choices, kept, reasons, strict=True)
+    }
+    return tuple(
         after.get(group.name) or Width(group.name, len(group), len(group), group.frozen or "kept")
         for group in table.groups
     )
-    weights = [_weight(group) for group in chosen]
-    lost = sum(
-        (len(group) - width) * weight
-        for group, width, weight in zip(chosen, kept, weights, strict=True)
-    )
-    total = sum(len(group) * weight for group, weight in zip(chosen, weights, strict=True))
-    return Selection(torch.cat(removed), widths, percent, lost / total)
-
-
-def _reason(size: int, wanted: float, kept: int, rounding: Rounding) -> str:
-    floor = rounding.floor(size)
-    if kept > floor or wanted >= floor:
-        return ""
-    if size == floor:
-        return f"has only {size} channels"
-    return f"{wanted:.0f} wanted, but no layer keeps fewer than {floor}"

@@ -3,41 +3,80 @@
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from prunus.core.errors import PruningError
-from prunus.model.channels.table import ChannelTable
+from prunus.model.channels.table import ChannelTable, Place
 
 
-def remove(model: nn.Module, table: ChannelTable, tags: Tensor) -> nn.Module:
-    """Return a copy of the network without some channels.
+class Kept(NamedTuple):
+    """What is left of the tensors that a cut makes shorter.
 
-    Modes, `requires_grad` and hooks are those of `model`, which stays as it is.
+    Attributes:
+        positions: For each dimension that gets shorter: (k,) the positions that stay, ascending.
+        sizes: Path of a module that remembers a number of channels without a tensor of that length
+            -> the channels that it is left with. Only those that change.
+    """
+
+    positions: Mapping[Place, Tensor]
+    sizes: Mapping[str, int]
+
+
+def remove(
+    model: nn.Module, table: ChannelTable, tags: Tensor, *, in_place: bool = False
+) -> nn.Module:
+    """Return the network without some channels.
+
+    Modes, `requires_grad` and hooks are those of `model`. What is shared stays shared.
 
     Args:
-        model: The network that `table` was traced from.
+        model: The network that `table` was traced from; stays as it is, unless in place.
         table: Its channels.
         tags: (R,) channels to remove.
+        in_place: Cut `model` itself and return it. Its parameters are then new objects: make
+            optimizers anew, an old one would go on training what is no longer there.
+
+    Raises:
+        PruningError: A channel must stay, or a layer would be left without any. Nothing is changed.
+    """
+    kept = kept_without(table, tags)
+    smaller = model if in_place else copy.deepcopy(model)
+    shorten_(smaller, kept)
+    return smaller
+
+
+def kept_without(table: ChannelTable, tags: Tensor) -> Kept:
+    """Return what is left of each tensor when these channels go.
 
     Raises:
         PruningError: A channel must stay, or a layer would be left without any.
     """
     _check(table, tags)
-    smaller = copy.deepcopy(model)
-    tensors = named_tensors(smaller)
-    kept: dict[str, dict[int, Tensor]] = defaultdict(dict)
-    for (name, dimension), held in table.tags.items():
-        stays = ~torch.isin(held, tags)
-        if not bool(stays.all()):
-            kept[name][dimension] = stays.nonzero().flatten()
-    shorter = {name: _take(tensors[name], rows) for name, rows in kept.items()}
-    _replace(smaller, {id(tensors[name]): tensor for name, tensor in shorter.items()})
-    for path, held in table.sizes.items():
-        _resize_bare(smaller.get_submodule(path), int((~torch.isin(held, tags)).sum()))
-    return smaller
+    stays = {place: ~torch.isin(held, tags) for place, held in table.tags.items()}
+    left = {path: ~torch.isin(held, tags) for path, held in table.sizes.items()}
+    return Kept(
+        {place: here.nonzero().flatten() for place, here in stays.items() if not bool(here.all())},
+        {path: int(here.sum()) for path, here in left.items() if not bool(here.all())},
+    )
+
+
+def shorten_(model: nn.Module, kept: Kept) -> None:
+    """Make tensors shorter, and let the modules know their new sizes, in place.
+
+    Parameters and buffers are replaced by shorter ones, all at the end: when one cannot be made
+    (no memory), nothing is changed.
+    """
+    tensors = named_tensors(model)
+    by_name: dict[str, dict[int, Tensor]] = defaultdict(dict)
+    for (name, dimension), positions in kept.positions.items():
+        by_name[name][dimension] = positions
+    shorter = {id(tensors[name]): _take(tensors[name], held) for name, held in by_name.items()}
+    _replace(model, shorter)
+    for path, channels in kept.sizes.items():
+        _resize_bare(model.get_submodule(path), channels)
 
 
 def mask_(model: nn.Module, table: ChannelTable, tags: Tensor) -> None:
@@ -121,6 +160,12 @@ def _resize_norm(norm: Any) -> None:
 def _resize_group_norm(norm: Any) -> None:
     """Only those of one channel a group are cut: others mix channels, which pins them."""
     norm.num_groups = norm.num_channels = len(norm.weight)
+
+
+def remembered_size(norm: Any) -> int | None:
+    """Return the number of channels that a norm without weights remembers; None: it is no norm."""
+    size = getattr(norm, "num_channels", getattr(norm, "num_features", None))
+    return size if isinstance(size, int) else None
 
 
 def _resize_bare(norm: Any, channels: int) -> None:

@@ -84,6 +84,9 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["export", "--weights", "none.pt"], "none.pt: no such file"),
         (["prune", "--weights", "none.pt"], "none.pt: no such file"),
         (["sparsify", "--weights", "none.pt"], "none.pt: no such file"),
+        (["sensitivity", "--weights", "none.pt", "--data", "x"], "none.pt: no such file"),
+        (["sensitivity", "--weights", "none.pt"], "give --weights FILE and --data FILE, or --resu"),
+        (["sensitivity", "--resume", "nowhere"], "nothing to resume"),
     ],
 )
 def test_what_is_missing_is_one_line_and_exit_code_2(

@@ -1,4 +1,7 @@
-from collections.abc import Sequence
+"""Which channels go for a share of the channels: --percent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +11,10 @@ from torch import Tensor
 
 from prunus.core.errors import PruningError
 from prunus.model.channels.table import ChannelGroup, ChannelTable, Slot
-from prunus.prune.selection import Rounding, Selection, select
+from prunus.prune.damage import Damage, from_scores
+from prunus.prune.selection import Budget, Rounding, Scope, Selection
+from prunus.prune.selection import select as select_by_damage
+from prunus.prune.widths import choice, nearest
 
 
 def table_of(sizes: Sequence[int], members: Sequence[int] | None = None) -> ChannelTable:
@@ -32,6 +38,24 @@ def random_scores(table: ChannelTable, seed: int = 0) -> dict[str, Tensor]:
     return {group.name: torch.rand(len(group), generator=random) for group in table.free_groups}
 
 
+def select(
+    scores: Mapping[str, Tensor],
+    table: ChannelTable,
+    *,
+    percent: float,
+    round_to: int = 8,
+    min_channels: int = 8,
+    **others: Any,
+) -> Selection:
+    return select_by_damage(
+        {name: from_scores(score) for name, score in scores.items()},
+        table,
+        budget=Budget("percent", percent),
+        rounding=Rounding(round_to, min_channels),
+        **others,
+    )
+
+
 def after(selection: Selection) -> dict[str, int]:
     return {width.name: width.after for width in selection.widths}
 
@@ -53,13 +77,15 @@ def after(selection: Selection) -> dict[str, int]:
 def test_widths_are_rounded_to_the_nearest_multiple_and_never_to_zero(
     size: int, wanted: float, kept: int
 ) -> None:
-    assert Rounding(8, 8).kept(size, wanted) == kept
+    assert nearest(Rounding(8, 8).widths(size), wanted) == kept
 
 
 def test_the_least_width_is_a_multiple_too() -> None:
-    assert Rounding(8, 20).kept(64, 1.0) == 24
-    assert Rounding(16, 8).kept(64, 1.0) == 16
-    assert Rounding(1, 3).kept(64, 1.0) == 3
+    assert Rounding(8, 20).widths(64) == (24, 32, 40, 48, 56, 64)
+    assert Rounding(16, 8).widths(60) == (16, 32, 48, 60)
+    assert Rounding(1, 3).widths(5) == (3, 4, 5)
+    assert Rounding(8, 8).widths(6) == (6,)
+    assert Rounding(1, 0).widths(2) == (1, 2), "no layer is emptied"
 
 
 def test_the_lowest_scores_go() -> None:
@@ -150,7 +176,7 @@ def test_nothing_to_choose_from_is_said() -> None:
     seed=st.integers(0, 1000),
 )
 def test_any_selection_leaves_allowed_widths_and_the_highest_scores(
-    sizes: list[int], percent: float, round_to: int, least: int, scope: str, seed: int
+    sizes: list[int], percent: float, round_to: int, least: int, scope: Scope, seed: int
 ) -> None:
     table = table_of(sizes)
     scores = random_scores(table, seed)
@@ -175,3 +201,97 @@ def test_globally_the_achieved_share_is_as_near_as_one_step_of_rounding(
     table = table_of([64, 128, 96, 256, 32])
     chosen = select(random_scores(table, seed), table, percent=percent)
     assert abs(chosen.achieved - percent) <= 8 / 576 / 2 + 1e-9
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    percent=st.floats(0.05, 0.95),
+    round_to=st.sampled_from([1, 4, 8]),
+    seed=st.integers(0, 1000),
+)
+def test_globally_no_threshold_comes_nearer(
+    sizes: list[int], percent: float, round_to: int, seed: int
+) -> None:
+    """Agrees with trying every threshold on the scores themselves."""
+    table = table_of(sizes)
+    scores = random_scores(table, seed)
+    every = torch.cat(list(scores.values())).sort().values
+    rounding = Rounding(round_to, 8)
+
+    def achieved(threshold: float) -> float:
+        left = (int((score > threshold).sum()) for score in scores.values())
+        kept = (nearest(rounding.widths(n), left) for n, left in zip(sizes, left, strict=True))
+        return 1 - sum(kept) / sum(sizes)
+
+    best = min(abs(achieved(threshold) - percent) for threshold in [-1.0, *every.tolist()])
+    chosen = select(scores, table, percent=percent, round_to=round_to)
+    assert abs(chosen.achieved - percent) == pytest.approx(best)
+
+
+def test_what_goes_first_takes_along_what_is_cheap_after_it() -> None:
+    """Two of g0 cost 2 each, though the first costs 3; one of each group would cost 5.5."""
+    table = table_of([3, 3])
+    damage = {
+        "g0": Damage(torch.arange(3), torch.tensor([0.0, 3, 4, 100])),
+        "g1": Damage(torch.arange(3), torch.tensor([0.0, 2.5, 100, 200])),
+    }
+    fine = Rounding(1, 1)
+    chosen = select_by_damage(damage, table, budget=Budget("percent", 1 / 3), rounding=fine)
+    assert after(chosen) == {"g0": 1, "g1": 3, "head": 5}
+
+
+def test_the_order_of_the_damage_decides_who_goes() -> None:
+    damage = {"g0": Damage(torch.tensor([2, 0, 3, 1]), torch.arange(5.0))}
+    fine = Rounding(1, 1)
+    chosen = select_by_damage(damage, table_of([4]), budget=Budget("percent", 0.5), rounding=fine)
+    assert chosen.tags.tolist() == [2, 0]
+
+
+def test_scores_add_up_from_the_lowest() -> None:
+    damage = from_scores(torch.tensor([3.0, -1.0, 0.5]))
+    assert damage.order.tolist() == [1, 2, 0]
+    assert damage.lost.tolist() == [0, 0, 0.5, 3.5]
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_no_layer_loses_more_than_its_most(scope: Scope) -> None:
+    table = table_of([40, 40])
+    scores = random_scores(table)
+    scores["g0"] = torch.zeros(40)
+    chosen = select(scores, table, percent=0.5, scope=scope, max_layer_percent=0.3)
+    assert after(chosen) == {"g0": 32, "g1": 32, "head": 5}, "28 may stay, 32 is its multiple of 8"
+    assert "wanted, but at most 30% of a layer may go" in chosen.widths[0].reason
+    assert chosen.shortfall == (
+        "50.0% of the channels asked, 20.0% of the channels reached: every layer is kept or as "
+        "narrow as it may be"
+    )
+
+
+def test_seven_of_ten_may_stay() -> None:
+    (group, _) = table_of([10]).groups
+    narrowest = choice(group, from_scores(torch.ones(10)), Rounding(1, 1), max_share=0.3).allowed[0]
+    assert narrowest == 7
+
+
+@pytest.mark.parametrize("most", [0.0, 1.0, -0.5, 30.0])
+def test_a_most_that_is_no_share_is_refused(most: float) -> None:
+    table = table_of([16])
+    with pytest.raises(PruningError, match="max_layer_percent: must lie between 0 and 1, got "):
+        select(random_scores(table), table, percent=0.5, max_layer_percent=most)
+
+
+def test_only_widths_that_are_handed_in_are_chosen() -> None:
+    table = table_of([64, 64, 64])
+    allowed = {"g0": (16, 48), "g1": (4, 61)}
+    chosen = select(
+        random_scores(table), table, percent=0.5, scope="layer", widths=allowed, round_to=1
+    )
+    assert after(chosen) == {"g0": 48, "g1": 61, "g2": 32, "head": 5}, "4 is below the floor"
+    assert chosen.widths[1].reason == "32 wanted, but no width below 61 is allowed"
+
+
+def test_parameters_of_no_group_are_listed() -> None:
+    table = ChannelTable({}, {}, {}, table_of([16]).groups, {}, {}, {"scale": "of fixed length"})
+    chosen = select(random_scores(table), table, percent=0.5)
+    assert chosen.apart == {"scale": "of fixed length"}
+    assert chosen.predicted is None and chosen.budget == Budget("percent", 0.5)

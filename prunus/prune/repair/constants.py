@@ -1,19 +1,16 @@
-"""Repair without training: what removed channels used to say, and batch-norm statistics."""
+"""What removed channels used to say, whatever the image: constants, given to their readers."""
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from prunus.core.errors import PruningError
 from prunus.model.channels.probe import Inputs, call_quietly
 from prunus.model.channels.table import ChannelTable
 from prunus.prune.surgery import named_tensors
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -67,41 +64,6 @@ def fold_constants_(
             mean.data -= lost.to(mean)
         (skipped if bias is None and mean is None else folded).append(path)
     return Fold(tuple(folded), tuple(skipped))
-
-
-def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> nn.Module:
-    """Return a copy whose batch-norm statistics are those of `images`, averaged over the batches.
-
-    Only batch norms run in training mode, without gradients; modes and momentum are as found.
-
-    Args:
-        model: Any network.
-        images: Batches that it takes, such as (B, 3, H, W) float in [0, 1]; a few hundred images.
-
-    Raises:
-        PruningError: There are no images.
-    """
-    settled = copy.deepcopy(model)
-    norms = [module for module in settled.modules() if isinstance(module, BATCH_NORMS)]
-    modes = {module: module.training for module in settled.modules()}
-    momenta = [norm.momentum for norm in norms]
-    settled.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train()
-        norm.momentum = None  # a cumulative average: every batch counts the same
-    count = 0
-    with torch.no_grad():
-        for batch in images:
-            settled(batch)
-            count += 1
-    if count == 0:
-        raise PruningError("recalibration: there are no images. Give a data set with images.")
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    for module, mode in modes.items():
-        module.training = mode
-    return settled
 
 
 def _readers(model: nn.Module, table: ChannelTable, tags: Tensor) -> dict[str, str]:

@@ -1,0 +1,122 @@
+"""Which repair a cut network gets: whatever brings its outputs nearest to the dense one's.
+
+Judged on calibration images that no repair was fitted to, without labels, so that a validation
+split stays untouched.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from prunus.core.console import log
+from prunus.model.channels.probe import Inputs, call_quietly
+from prunus.model.channels.table import ChannelTable
+from prunus.prune.evidence import Calibration, Observation, output_tensors
+from prunus.prune.repair.batch_norm import recalibrate
+from prunus.prune.repair.ridge import cut_layers, solve_from_dense_
+from prunus.prune.repair.walk import Refit, walk_
+
+Method = Literal["none", "bn", "ridge"]
+JUDGING_SHARE = 8
+"""One batch in so many judges."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was tried on a cut network, and what was kept.
+
+    Attributes:
+        errors: By step, the error of the outputs on held-out images, as a share of what the dense
+            outputs vary: "as cut", "ridge", "walk", "batch norm".
+        kept: The step whose network was kept; each includes those before it that helped.
+        layers: What the walk did to each layer.
+    """
+
+    errors: dict[str, float]
+    kept: str
+    layers: tuple[Refit, ...] = ()
+
+    def summary(self) -> str:
+        """Return one line."""
+        tried = ", ".join(f"{step} {error:.4f}" for step, error in self.errors.items())
+        return (
+            f"repair: relative error of the outputs on held-out images: {tried}; kept: {self.kept}"
+        )
+
+
+def repair(
+    smaller: nn.Module,
+    model: nn.Module,
+    table: ChannelTable,
+    tags: Tensor,
+    calibration: Calibration,
+    method: Method,
+    observation: Observation | None = None,
+) -> tuple[nn.Module, Repair]:
+    """Return the better of a cut network and its repaired versions.
+
+    Args:
+        smaller: `model` without the channels.
+        model: The dense network.
+        table: Its channels.
+        tags: (R,) the removed ones.
+        calibration: The images.
+        method: "bn": batch-norm statistics only; "ridge": layers solved anew, then those.
+        observation: Of the dense network, for "ridge".
+    """
+    total = sum(1 for _ in calibration.batches())
+    judging = max(1, total // JUDGING_SHARE) if total > 1 else 0
+    fitting = total - judging
+    error = _judge(model, calibration, fitting if judging else 0)
+    best = smaller
+    errors = {"as cut": error(smaller)}
+    kept = "as cut"
+    layers: tuple[Refit, ...] = ()
+
+    def consider(step: str, candidate: nn.Module) -> None:
+        nonlocal best, kept
+        errors[step] = error(candidate)
+        if errors[step] < errors[kept]:
+            best, kept = candidate, step
+
+    if method == "ridge" and observation is not None:
+        solved = copy.deepcopy(smaller)
+        cuts = cut_layers(solved, model, table, tags, observation)
+        solve_from_dense_(cuts, solved, model, observation, fitting)
+        consider("ridge", solved)
+        if judging:
+            walked = copy.deepcopy(solved)
+            cuts = cut_layers(walked, model, table, tags, observation)
+            layers = tuple(walk_(cuts, walked, model, observation, fitting))
+            consider("walk", walked)
+    consider("batch norm", recalibrate(best, islice(calibration.batches(), fitting)))
+    outcome = Repair(errors, kept, layers)
+    log.info("%s", outcome.summary())
+    return best, outcome
+
+
+def _judge(
+    model: nn.Module, calibration: Calibration, skipped: int
+) -> Callable[[nn.Module], float]:
+    """Return a function from networks to the weighed relative error of their outputs."""
+
+    def batches() -> Iterator[Inputs]:
+        return islice(calibration.batches(), skipped, None)
+
+    def error(candidate: nn.Module) -> float:
+        lost = varied = 0.0
+        for batch in batches():
+            wanted = output_tensors(call_quietly(model, batch))
+            given = output_tensors(call_quietly(candidate, batch))
+            weights = calibration.weigh(wanted)
+            for one, other, weight in zip(given, wanted, weights, strict=True):
+                lost += float((weight * (one - other).double().square()).sum())
+                varied += float((weight * (other - other.mean()).double().square()).sum())
+        return lost / max(varied, torch.finfo(torch.float64).tiny)
+
+    return error

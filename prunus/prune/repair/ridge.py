@@ -1,0 +1,144 @@
+"""Each layer that lost inputs is solved anew, so that it says what it said before.
+
+He, Zhang & Sun, "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017,
+arXiv:1707.06168, section 3.1, with a bias, a ridge toward the weights that were kept, and places
+that matter instead of any (`observe.observation`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prunus.model.channels.table import ChannelTable
+from prunus.prune.evidence import Observation
+from prunus.prune.observe.moments import Moments, in_memory, measure_moments, needs
+from prunus.prune.observe.observation import ordered
+from prunus.prune.observe.readers import Reader
+from prunus.prune.surgery import named_tensors
+
+RIDGE = 1e-2
+"""Pull toward the kept weights, relative to the mean variance of the inputs: the best of 1e-3, 1e-2
+on the official yolov5n at -10 % FLOPs, equal at -20 %."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One layer that lost inputs.
+
+    Attributes:
+        path: Where it is.
+        dense: The layer as it was.
+        layer: The layer as it is.
+        rows: (O',) outputs that it keeps.
+        columns: (D',) columns of the flattened dense weight that it keeps.
+        norm: Name of the running mean behind it, or "": then it has a bias.
+    """
+
+    path: str
+    dense: Reader
+    layer: Reader
+    rows: Tensor
+    columns: Tensor
+    norm: str
+
+
+def cut_layers(
+    smaller: nn.Module,
+    model: nn.Module,
+    table: ChannelTable,
+    tags: Tensor,
+    observation: Observation,
+) -> list[Cut]:
+    """Return the observed layers that lost inputs and can take an offset, in order of running."""
+    cuts = []
+    after = dict(ordered(observation, smaller))
+    for path, dense in ordered(observation, model):
+        weight = f"{path}.weight"
+        stays = ~torch.isin(table.tags[weight, 1], tags)
+        norm = table.norms.get(weight, "")
+        if bool(stays.all()) or (after[path].bias is None and not norm):
+            continue
+        kernel = dense.weight[0, 0].numel()
+        columns = stays.nonzero().flatten()[:, None] * kernel + torch.arange(kernel)
+        rows = torch.arange(len(dense.weight))
+        if (weight, 0) in table.tags:
+            rows = (~torch.isin(table.tags[weight, 0], tags)).nonzero().flatten()
+        cuts.append(Cut(path, dense, after[path], rows, columns.flatten(), norm))
+    return cuts
+
+
+def solve_from_dense_(
+    cuts: Sequence[Cut],
+    smaller: nn.Module,
+    model: nn.Module,
+    observation: Observation,
+    batches: int,
+) -> None:
+    """Solve every layer, in place, as if all others still said what they said.
+
+    In closed form from the dense network's own inputs: one pass over the images for all layers (or
+    as many as `moments.MEMORY_BYTES` asks for).
+    """
+    layers = {cut.path: cut.dense for cut in cuts}
+    by_path = {cut.path: cut for cut in cuts}
+    for portion in in_memory(by_path, needs(layers), {path: [path] for path in by_path}):
+        moments = measure_moments(model, observation, portion, batches)
+        for path in portion:
+            _solve_from_dense(by_path[path], moments[path], smaller, model)
+
+
+def solve(covariance: Tensor, cross: Tensor, prior: Tensor, ridge: float) -> Tensor:
+    """Return the weights of least squared error plus ridge · scale · |weights - prior|².
+
+    Args:
+        covariance: (D, D) float64 of the inputs.
+        cross: (D, O) of inputs with what is wanted.
+        prior: (O, D) weights to stay near.
+        ridge: Relative to the mean of the covariance's diagonal.
+    """
+    scale = ridge * float(covariance.diagonal().mean()) + torch.finfo(torch.float64).tiny
+    pulled = covariance + scale * torch.eye(len(covariance)).to(covariance)
+    solved: Tensor = torch.linalg.solve(pulled, cross + scale * prior.T)
+    return solved.T
+
+
+def offset_of(cut: Cut, smaller: nn.Module, model: nn.Module) -> Tensor:
+    """Return (O',) float64: what the layer adds to its weighted inputs, norm included."""
+    bias = cut.layer.bias
+    offset = torch.zeros(len(cut.rows), dtype=torch.float64)
+    if bias is not None:
+        offset += bias.detach().double().cpu()
+    if cut.norm:
+        dense, own = (named_tensors(network)[cut.norm] for network in (model, smaller))
+        offset += (dense[cut.rows.to(dense.device)] - own).double().cpu()
+    return offset
+
+
+def set_layer_(
+    cut: Cut, weight: Tensor, offset: Tensor, smaller: nn.Module, model: nn.Module
+) -> None:
+    """Give a layer its weights, and its bias or its norm's running mean the offset, in place."""
+    cut.layer.weight.data.copy_(weight.view_as(cut.layer.weight))
+    if cut.layer.bias is not None:
+        held = torch.zeros_like(offset)
+        if cut.norm:  # what the norm takes off already stays there
+            dense, own = (named_tensors(network)[cut.norm] for network in (model, smaller))
+            held = (dense[cut.rows.to(dense.device)] - own).double().cpu()
+        cut.layer.bias.data.copy_((offset - held).to(cut.layer.bias))
+        return
+    dense = named_tensors(model)[cut.norm][cut.rows.to(cut.layer.weight.device)]
+    mean = named_tensors(smaller)[cut.norm]
+    mean.data.copy_((dense.double().cpu() - offset).to(mean))
+
+
+def _solve_from_dense(cut: Cut, moments: Moments, smaller: nn.Module, model: nn.Module) -> None:
+    weight = cut.dense.weight.detach().double().flatten(1).cpu()
+    kept = moments.covariance.cpu()[cut.columns]
+    solved = solve(kept[:, cut.columns], kept @ weight.T, weight[:, cut.columns], RIDGE)
+    mean = moments.mean.cpu()
+    offset = weight @ mean - solved @ mean[cut.columns]
+    if cut.dense.bias is not None:
+        offset += cut.dense.bias.detach().double().cpu()
+    set_layer_(cut, solved[cut.rows], offset[cut.rows], smaller, model)
