@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -25,6 +26,7 @@ from prunus.export.latency.timing import time_in_turn
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.layers import sized_layers
+from prunus.prune.detectors import probe
 from prunus.prune.run import prune
 from prunus.weights.files import load_weights
 
@@ -40,8 +42,8 @@ def networks(dense: Detector) -> dict[str, Detector]:
     found = {"dense": dense}
     for percent in CUTS:
         for scope in ("layer", "global"):
-            cut = prune(dense, percent=percent, scope=scope, criterion="l1")
-            found[f"{scope} {percent:.0%}".replace("%", " %")] = cut.detector
+            cut = prune(dense, probe(dense), percent=percent, scope=scope, criterion="l1")
+            found[f"{scope} {percent:.0%}".replace("%", " %")] = cast(Detector, cut.model)
     return found
 
 

@@ -19,7 +19,7 @@ class CompressConfig(RunSettings):
         "", "architecture to start from scratch with, instead of --weights: yolov5n …"
     )
     percent: Share = setting(0.5, "share of the prunable channels to remove", gt=0, lt=1)
-    criterion: str = setting("bn_scale", "how channels are ranked: bn_scale, l1 or l2")
+    criterion: str = setting("bn_scale", "how channels are ranked; see prunus prune --help")
     scope: Literal["global", "layer"] = setting(
         "layer", "compare channels of all layers, or of each"
     )

@@ -1,32 +1,38 @@
 """`prune`: weights (+ data) → fewer channels, really removed; before and after side by side."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 from torch import Tensor
 
 from prunus.core.console import log
-from prunus.core.device import resolve_precision, select_device
-from prunus.core.runs import start
-from prunus.data.index import ImageIndex, build_index
-from prunus.data.loader import ValidationBatches, validation_batches
-from prunus.data.spec import read_data
-from prunus.evaluate.val import Evaluation, evaluate
+from prunus.core.device import select_device
+from prunus.core.errors import PruningError
+from prunus.core.runs import Run, start
 from prunus.export.benchmark import measure_latency
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
+from prunus.pipeline.images import DetectorImages
+from prunus.pipeline.latency import RuntimeLatency
 from prunus.pipeline.models import model_facts, rounded_size, stored_megabytes
-from prunus.prune import run as pruning
 from prunus.prune.config import PruneConfig
+from prunus.prune.costs import params_costs
+from prunus.prune.detectors import probe, published_input, row_paths
+from prunus.prune.run import PruneResult, flops_costs, preview
+from prunus.prune.run import prune as prune_network
+from prunus.prune.selection import Selection
+from prunus.prune.sensitivity.curves import damage_curves
+from prunus.prune.sensitivity.record import read_record, read_sensitivity
 from prunus.report.steps import StepRow, steps_table
-from prunus.weights.files import load_weights
+from prunus.weights.files import Checkpoint, load_weights
 from prunus.weights.history import Step
 from prunus.weights.native import SUFFIX, save_weights
 
-PRUNED = f"pruned{SUFFIX}"
+PRUNED, PLAN = f"pruned{SUFFIX}", "plan.json"
+HALF = 0.5
+"""Share of the channels that goes when no budget is given."""
 
 
 def prune(settings: PruneConfig) -> dict[str, object]:
@@ -37,54 +43,181 @@ def prune(settings: PruneConfig) -> dict[str, object]:
     """
     with start("prune", settings) as run:
         run.add_input("weights", settings.weights)
-        checkpoint = load_weights(settings.weights)
-        images = None
         if settings.data is not None:
             run.add_input("data", settings.data)
-            images = _Images(settings, settings.data, checkpoint.detector.stride)
-        dense_metrics = {} if images is None else images.judge(checkpoint.detector).metrics()
-        result = pruning.prune(
-            checkpoint.detector,
-            criterion=settings.criterion,
-            percent=settings.percent,
-            scope=settings.scope,
-            round_to=settings.round_to,
-            min_channels=settings.min_channels,
-            keep=settings.keep,
-            calibration=images.calibration() if images is not None else None,
-        )
-        log.info("%s", result.table())
-        detectors = {"before": checkpoint.detector, "after": result.detector}
-        metrics = {
-            "before": dense_metrics,
-            "after": {} if images is None else images.judge(result.detector).metrics(),
-        }
-        sides = _sides(detectors, metrics, settings)
-        step = Step("prune", run.settings, checkpoint.sha256, sides["after"].metrics)
-        save_weights(
-            result.detector,
-            run.path(PRUNED),
-            history=(*checkpoint.history, step),
-            licence=checkpoint.licence,
-        )
-        log.info("%s", steps_table(f"before and after: {run.path(PRUNED)}", _rows(sides)))
-        run.report = {
-            "weights": str(run.path(PRUNED)),
-            "before": sides["before"].facts(),
-            "after": sides["after"].facts(),
-            "widths": [vars(width) for width in result.selection.widths],
-            "asked": result.selection.asked,
-            "achieved": result.selection.achieved,
-            "error": result.error,
-            "recalibration": _outcome(result.recalibration),
-        }
+        job = _Job(settings, load_weights(settings.weights))
+        if settings.dry_run:
+            run.report = job.preview()
+        else:
+            _cut(job, run)
         return run.finish()
 
 
-def _outcome(recalibration: pruning.Recalibration | None) -> dict[str, object] | None:
-    if recalibration is None:
+class _Job:
+    """One pruning: the detector, its images, and the words that the pruner understands."""
+
+    def __init__(self, settings: PruneConfig, checkpoint: Checkpoint) -> None:
+        self.settings, self.checkpoint = settings, checkpoint
+        self.device = select_device(settings.device)
+        self.detector = checkpoint.detector.to(self.device)
+        self.side = rounded_size(settings.image_size, self.detector.stride)
+        self.images = None
+        if settings.data is not None:
+            self.images = DetectorImages(
+                settings.data,
+                self.detector,
+                side=self.side,
+                batch_size=settings.batch_size,
+                workers=settings.workers,
+                device=self.device,
+            )
+        self.latency: RuntimeLatency | None = None
+        if settings.latency_ms or settings.speedup:
+            self.latency = RuntimeLatency(
+                self.detector, settings.runtime, self.side, settings.threads
+            )
+
+    def cut(self) -> PruneResult:
+        """Prune."""
+        return prune_network(self.detector, probe(self.detector), **self._arguments())
+
+    def preview(self) -> dict[str, object]:
+        """Say what would be removed; return the report."""
+        table, selection = preview(self.detector, probe(self.detector), **self._arguments())
+        kept = {width.name: width.after for width in selection.widths}
+        costs = {
+            "params": params_costs(self.detector, table),
+            "flops": flops_costs(self.detector, table, published_input()),
+        }
+        if self.latency is not None:
+            costs["latency_ms"] = self.latency.costs(table)
+        log.info("%s", selection.table())
+        predicted = {}
+        for name, cost in costs.items():
+            before, after = cost.total({}), cost.total(kept)
+            predicted[name] = {"before": before, "after": after}
+            log.info(
+                "predicted %s: %.5g -> %.5g (%.1f %%)", name, before, after, 1e2 * after / before
+            )
+        return {"dry_run": True, "predicted": predicted, **selection_facts(selection)}
+
+    def _arguments(self) -> dict[str, Any]:
+        settings = self.settings
+        automatic = settings.round_to == "auto"
+        return {
+            **self._budget(),
+            "criterion": settings.criterion,
+            "scope": settings.scope,
+            "round_to": 8 if automatic else settings.round_to,
+            "min_channels": settings.min_channels,
+            "max_layer_percent": settings.max_layer_percent,
+            "keep": row_paths(self.detector, settings.keep),
+            "calibration": self._calibration(),
+            "repair": settings.repair,
+            "loss_curves": self._loss_curves(),
+            "pricing": self.latency and self.latency.pricing(efficient=automatic),
+            "cost_inputs": published_input(),
+            "seed": settings.seed,
+        }
+
+    def _budget(self) -> dict[str, float]:
+        settings = self.settings
+        if self.latency is not None:
+            asked = settings.latency_ms or self.latency.dense_ms / cast(float, settings.speedup)
+            return {"latency_ms": asked}
+        shares = {"percent": settings.percent, "params": settings.params, "flops": settings.flops}
+        return {name: share for name, share in shares.items() if share} or {"percent": HALF}
+
+    def _calibration(self) -> Any:
+        if self.images is None:
+            return None
+        return self.images.calibration(self.settings.calibration_images)
+
+    def _loss_curves(self) -> Mapping[str, Tensor] | None:
+        path = self.settings.sensitivity
+        if path is None:
+            return None
+        record = read_record(path)
+        if record.header.weights_sha256 != self.checkpoint.sha256:
+            raise PruningError(
+                f"{path}: was measured on other weights than {self.settings.weights}. Run prunus "
+                "sensitivity on these."
+            )
+        channels = {name: len(order) for name, order in record.order.items()}
+        return damage_curves(read_sensitivity(path), channels)
+
+
+def _cut(job: _Job, run: Run) -> None:
+    """Prune, judge and write, and fill the run's report."""
+    settings, detector, images = job.settings, job.detector, job.images
+    dense_metrics = {} if images is None else images.judge(detector).metrics()
+    result = job.cut()
+    smaller = cast(Detector, result.model)
+    log.info("%s", result.table())
+    detectors = {"before": detector, "after": smaller}
+    metrics = {
+        "before": dense_metrics,
+        "after": {} if images is None else images.judge(smaller).metrics(),
+    }
+    sides = _sides(detectors, metrics, settings, job.side)
+    step = Step("prune", run.settings, job.checkpoint.sha256, sides["after"].metrics)
+    save_weights(
+        smaller,
+        run.path(PRUNED),
+        history=(*job.checkpoint.history, step),
+        licence=job.checkpoint.licence,
+    )
+    result.plan.save(run.path(PLAN))
+    log.info("%s", steps_table(f"before and after: {run.path(PRUNED)}", _rows(sides)))
+    run.report = {
+        "weights": str(run.path(PRUNED)),
+        "plan": str(run.path(PLAN)),
+        "before": sides["before"].facts(),
+        "after": sides["after"].facts(),
+        **selection_facts(result.selection),
+        "pinned": dict(result.pinned),
+        "error": result.error,
+        "repair": None if result.repair is None else asdict(result.repair),
+        "latency_prediction": _check_prediction(job, result, smaller),
+    }
+
+
+def _check_prediction(
+    job: _Job, result: PruneResult, smaller: Detector
+) -> dict[str, object] | None:
+    """Measure both detectors in the runtime of the budget, and show how good the prediction was."""
+    if job.latency is None or result.selection.predicted is None:
         return None
-    return {**vars(recalibration), "kept": recalibration.kept}
+    before, after = result.selection.predicted
+    measured = job.latency.measure({"before": job.detector, "after": smaller})
+    facts: dict[str, object] = {
+        "runtime": job.settings.runtime,
+        "predicted_speedup": before / after,
+        "measured_speedup": measured["before"] / measured["after"],
+        "predicted_ms": after,
+        "measured_ms": measured["after"],
+    }
+    log.info(
+        "%s: predicted %.2fx (%.2f ms), measured %.2fx (%.2f ms)",
+        facts["runtime"],
+        facts["predicted_speedup"],
+        after,
+        facts["measured_speedup"],
+        measured["after"],
+    )
+    return facts
+
+
+def selection_facts(selection: Selection) -> dict[str, object]:
+    """Return what a report says of a selection."""
+    return {
+        "budget": vars(selection.budget),
+        "asked": selection.asked,
+        "achieved": selection.achieved,
+        "shortfall": selection.shortfall,
+        "widths": [vars(width) for width in selection.widths],
+        "apart": dict(selection.apart),
+    }
 
 
 @dataclass(frozen=True)
@@ -105,50 +238,14 @@ class _Side:
         }
 
 
-class _Images:
-    """The data set, as pruning needs it: training images to calibrate on, validation to judge."""
-
-    def __init__(self, settings: PruneConfig, data: Path, stride: int) -> None:
-        self._settings, self._stride = settings, stride
-        self._side = rounded_size(settings.image_size, stride)
-        self._data = read_data(data)
-        self._validation = build_index(self._data, "val")
-        self._device = select_device(settings.device)
-
-    def judge(self, detector: Detector) -> Evaluation:
-        """Evaluate on the validation split."""
-        runner = TorchRunner(fuse(detector), self._device, resolve_precision("auto", self._device))
-        return evaluate(runner, self._batches(self._validation), self._validation)
-
-    def calibration(self) -> pruning.Calibration | None:
-        """Return training images and the judge, unless no images are wanted."""
-        if self._settings.calibration_images == 0:
-            return None
-        return pruning.Calibration(self._training(), lambda d: self.judge(d).map50_95)
-
-    def _training(self) -> Iterator[Tensor]:
-        """Yield batches of training images, as many images as the settings say."""
-        left = self._settings.calibration_images
-        for batch in self._batches(build_index(self._data, "train")):
-            if left <= 0:
-                return
-            yield batch.images[:left].float() / 255
-            left -= len(batch.images)
-
-    def _batches(self, index: ImageIndex) -> ValidationBatches:
-        settings = self._settings
-        return validation_batches(
-            index, self._side, settings.batch_size, self._stride, workers=settings.workers
-        )
-
-
 def _sides(
     detectors: Mapping[str, Detector],
     metrics: Mapping[str, dict[str, Any]],
     settings: PruneConfig,
+    side: int,
 ) -> dict[str, _Side]:
     """Put together what is known of both detectors; they are timed in one interleaved run."""
-    latency = _latency(detectors, settings) if settings.latency else {}
+    latency = _latency(detectors, settings, side) if settings.latency else {}
     return {
         name: _Side(
             model_facts(detector), stored_megabytes(detector), latency.get(name), metrics[name]
@@ -157,10 +254,11 @@ def _sides(
     }
 
 
-def _latency(detectors: Mapping[str, Detector], settings: PruneConfig) -> dict[str, float]:
+def _latency(
+    detectors: Mapping[str, Detector], settings: PruneConfig, side: int
+) -> dict[str, float]:
     device = select_device(settings.device)
     runners = {name: TorchRunner(fuse(d), device, "fp32") for name, d in detectors.items()}
-    side = rounded_size(settings.image_size, max(d.stride for d in detectors.values()))
     measured = measure_latency(runners, (side, side))
     return {name: latency.median_ms for name, latency in measured.items()}
 

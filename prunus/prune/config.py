@@ -3,22 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field, model_validator
 
 from prunus.core.config import setting
 from prunus.core.runs import RunSettings
+from prunus.core.shares import Share as Share
 
-
-def _as_share(value: object) -> object:
-    """Read 50 as .5: people say per cent."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return value
-    return number / 100 if 1 < number < 100 else number
-
-
-Share = Annotated[float, BeforeValidator(_as_share)]
 Row = Annotated[int, Field(ge=0)]
 
 
@@ -27,23 +17,66 @@ class PruneConfig(RunSettings):
 
     weights: Path = setting(..., "model to prune: .safetensors or official .pt")
     data: Path | None = setting(
-        None, "data set YAML: re-estimates batch norm on train, judges before and after on val"
+        None, "data set YAML: calibrates and repairs on train, judges before and after on val"
     )
-    percent: Share = setting(
-        0.5, "share of the prunable channels to remove; 50 is read as 0.5", gt=0, lt=1
+    percent: Share | None = setting(
+        None,
+        "share of the prunable channels to remove; 50 is read as 0.5; without any budget, half",
+        gt=0,
+        lt=1,
     )
-    criterion: str = setting("bn_scale", "how channels are ranked: bn_scale, l1 or l2")
+    params: Share | None = setting(None, "share of the parameters to keep", gt=0, lt=1)
+    flops: Share | None = setting(None, "share of the FLOPs to keep", gt=0, lt=1)
+    latency_ms: float | None = setting(None, "milliseconds of an image, at most", gt=0)
+    speedup: float | None = setting(None, "how many times as fast it is to be", gt=1)
+    runtime: Literal["onnx", "torch"] = setting(
+        "onnx", "runtime that --latency-ms and --speedup are measured in"
+    )
+    threads: int = setting(1, "threads of that runtime", ge=1)
+    criterion: str = setting(
+        "auto",
+        "how channels are ranked: auto (reconstruction with --data, else l2), activation, "
+        "bn_scale, bn_scale_layer, bn_scale_next, fpgm, group_l2, l1, l2, lamp, random, "
+        "reconstruction, taylor",
+    )
     scope: Literal["global", "layer"] = setting(
-        "global", "compare channels of all layers, or of each"
+        "global", "compare channels of all layers, or take the same share of each"
     )
-    round_to: int = setting(8, "kept channels are a multiple of this", ge=1)
+    sensitivity: Path | None = setting(
+        None, "sensitivity.jsonl of `prunus sensitivity`: decides how much each layer loses"
+    )
+    round_to: int | Literal["auto"] = setting(
+        "auto",
+        "kept channels are a multiple of this; auto: 8, or under a latency budget the widths at "
+        "which the runtime is efficient",
+    )
     min_channels: int = setting(8, "no layer keeps fewer channels than this", ge=1)
+    max_layer_percent: Share | None = setting(
+        None, "no layer loses more than this share of its channels", gt=0, lt=1
+    )
     keep: tuple[Row, ...] = setting((), "rows of the model whose channels all stay")
+    repair: Literal["ridge", "bn", "none"] = setting(
+        "ridge",
+        "with --data: ridge solves layers anew, bn re-estimates batch norm, none does neither; "
+        "kept where it helps on training images that were held out",
+    )
     calibration_images: int = setting(
-        256, "training images to re-estimate batch norm on, 0 for none", "--calibration", ge=0
+        128, "training images to calibrate and repair on, 0 for none", "--calibration", ge=0
+    )
+    dry_run: bool = setting(
+        False, "print what would be removed, and what is predicted; cut nothing"
     )
     latency: bool = setting(True, "measure milliseconds before and after")
     image_size: int = setting(640, "side of the images", "--img", "--imgsz", "--img-size", ge=32)
-    batch_size: int = setting(32, "images in a batch", "--batch", "--batch-size", ge=1)
+    batch_size: int = setting(16, "images in a batch", "--batch", "--batch-size", ge=1)
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
+    seed: int = setting(0, "seed of everything random", ge=0)
+
+    @model_validator(mode="after")
+    def _has_one_budget(self) -> "PruneConfig":
+        budgets = ("percent", "params", "flops", "latency_ms", "speedup")
+        given = [f"--{name.replace('_', '-')}" for name in budgets if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"give one budget, not {' and '.join(given)}.")
+        return self

@@ -1,11 +1,12 @@
 """The `prune` verb on a network in memory: score, select, cut, prove, repair."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from prunus.core.console import table as as_table
 from prunus.core.errors import PruningError, suggest
 from prunus.model.channels.probe import Inputs
 from prunus.model.channels.rules import RULES, Rule
@@ -33,6 +34,10 @@ WITH_IMAGES, WITHOUT_IMAGES = "reconstruction", "l2"
 three quarters of mAP50-95; without images l2 is the safest (`benchmarks/results`)."""
 
 
+BUDGETS = {"percent": "percent", "params": "params", "flops": "flops", "latency": "latency_ms"}
+"""Kinds of budgets, and how `prune` calls them."""
+
+
 @dataclass(frozen=True)
 class Pricing:
     """Milliseconds, as a runtime was measured: what a latency budget needs.
@@ -44,6 +49,18 @@ class Pricing:
 
     costs: Callable[[ChannelTable], Costs]
     widths: Callable[[ChannelTable], Mapping[str, Sequence[int]]] | None = None
+
+
+class Preview(NamedTuple):
+    """What would be removed.
+
+    Attributes:
+        table: The network's channels.
+        selection: The widths before and after.
+    """
+
+    table: ChannelTable
+    selection: Selection
 
 
 @dataclass(frozen=True)
@@ -70,19 +87,7 @@ class PruneResult:
 
     def table(self) -> str:
         """Return the widths before and after, as text."""
-        rows = [
-            (
-                width.name,
-                width.before,
-                width.after,
-                f"{width.after / width.before:.0%}",
-                width.reason,
-            )
-            for width in self.selection.widths
-        ]
-        return as_table(
-            self.selection.summary(), ("layers", "before", "after", "kept", "why"), rows
-        )
+        return self.selection.table()
 
 
 def prune(  # noqa: PLR0913  one argument a setting of the verb
@@ -142,48 +147,62 @@ def prune(  # noqa: PLR0913  one argument a setting of the verb
         PruningError: Not exactly one budget, an unknown criterion, nothing was removed, or the
             network cannot be cut exactly.
     """
-    budget = _budget(percent=percent, params=params, flops=flops, latency=latency_ms)
-    rank = find_criterion(criterion, calibration)
-    observation = _observation(model, example_inputs, rank, calibration, repair, rules, seed)
-    chosen: list[Selection] = []
-
-    def costs(table: ChannelTable) -> Costs:
-        if budget.kind == "latency":
-            if pricing is None:
-                raise PruningError("latency_ms: needs `pricing`, which says what widths cost.")
-            return pricing.costs(table)
-        if budget.kind == "params":
-            return params_costs(model, table)
-        layers = sized_layers(model, example_inputs if cost_inputs is None else cost_inputs)
-        return Costs(layers, table, flops_price(layers))
-
-    def choose(table: ChannelTable) -> Tensor:
-        groups = [group for group in table.free_groups if not protected_by(group, keep)]
-        evidence = Evidence(model, table, calibration, seed, observation)
-        selection = select(
-            _damage(groups, rank(groups, evidence), loss_curves),
-            table,
-            budget=budget,
-            scope=scope,
-            costs=costs(table),
-            rounding=Rounding(round_to, min_channels),
-            max_layer_percent=max_layer_percent,
-            keep=keep,
-            widths=pricing.widths(table) if pricing and pricing.widths else None,
-        )
-        _check_something_goes(selection)
-        chosen.append(selection)
-        return selection.tags
-
-    proved = cut_exactly(model, example_inputs, choose, rules=rules)
+    chooser = _Chooser(
+        model,
+        example_inputs,
+        budget=_budget(percent=percent, params=params, flops=flops, latency=latency_ms),
+        rank=find_criterion(criterion, calibration),
+        scope=scope,
+        rounding=Rounding(round_to, min_channels),
+        max_layer_percent=max_layer_percent,
+        keep=tuple(keep),
+        calibration=calibration,
+        repair=repair,
+        loss_curves=loss_curves,
+        pricing=pricing,
+        cost_inputs=example_inputs if cost_inputs is None else cost_inputs,
+        rules=rules,
+        seed=seed,
+    )
+    proved = cut_exactly(model, example_inputs, chooser, rules=rules)
     fold = fold_constants_(proved.model, model, proved.table, proved.tags, example_inputs)
-    plan = make_plan(model, proved.table, proved.tags, facts={"budget": vars(budget)})
-    smaller, outcome = _repaired(model, proved, calibration, repair, observation)
+    plan = make_plan(model, proved.table, proved.tags, facts={"budget": vars(chooser.budget)})
+    smaller, outcome = _repaired(model, proved, calibration, repair, chooser.observation)
     if in_place:
         apply_plan(plan, model, in_place=True)
         model.load_state_dict(smaller.state_dict())
         smaller = model
-    return PruneResult(smaller, plan, chosen[-1], proved.error, proved.pinned, fold, outcome)
+    return PruneResult(
+        smaller, plan, chooser.chosen[-1], proved.error, proved.pinned, fold, outcome
+    )
+
+
+def preview(model: nn.Module, example_inputs: Inputs, **settings: Any) -> Preview:
+    """Say what `prune` would remove, without cutting.
+
+    Args:
+        model: As for `prune`.
+        example_inputs: As for `prune`.
+        settings: Those of `prune`; `in_place` has no meaning here.
+
+    Raises:
+        PruningError: As `prune`.
+    """
+    given = {"repair": "none", "rules": RULES, **settings}
+    budgets = {kind: given.pop(name, None) for kind, name in BUDGETS.items()}
+    inputs = given.pop("cost_inputs", None)
+    chooser = _Chooser(
+        model,
+        example_inputs,
+        budget=_budget(**budgets),
+        rank=find_criterion(given.pop("criterion", AUTO), given.get("calibration")),
+        rounding=Rounding(given.pop("round_to", 8), given.pop("min_channels", 8)),
+        cost_inputs=example_inputs if inputs is None else inputs,
+        **given,
+    )
+    table = trace(model, example_inputs, given["rules"])
+    chooser(table)
+    return Preview(table, chooser.chosen[-1])
 
 
 def find_criterion(criterion: str | Criterion, calibration: Calibration | None) -> Criterion:
@@ -204,6 +223,71 @@ def find_criterion(criterion: str | Criterion, calibration: Calibration | None) 
     return CRITERIA[criterion]
 
 
+@dataclass
+class _Chooser:
+    """Table -> the channels to remove; remembers what it chose for each table that it saw."""
+
+    model: nn.Module
+    example_inputs: Inputs
+    budget: Budget
+    rank: Criterion
+    rounding: Rounding
+    cost_inputs: Inputs
+    repair: Method
+    rules: Mapping[str, Rule]
+    scope: Scope = "global"
+    max_layer_percent: float | None = None
+    keep: Sequence[str] = ()
+    calibration: Calibration | None = None
+    loss_curves: Mapping[str, Tensor] | None = None
+    pricing: Pricing | None = None
+    seed: int = SEED
+    chosen: list[Selection] = field(default_factory=list)
+
+    def __call__(self, table: ChannelTable) -> Tensor:
+        groups = [group for group in table.free_groups if not protected_by(group, self.keep)]
+        evidence = Evidence(self.model, table, self.calibration, self.seed, self.observation)
+        pricing = self.pricing
+        selection = select(
+            _damage(groups, self.rank(groups, evidence), self.loss_curves),
+            table,
+            budget=self.budget,
+            scope=self.scope,
+            costs=self._costs(table),
+            rounding=self.rounding,
+            max_layer_percent=self.max_layer_percent,
+            keep=self.keep,
+            widths=pricing.widths(table) if pricing and pricing.widths else None,
+        )
+        _check_something_goes(selection)
+        self.chosen.append(selection)
+        return selection.tags
+
+    @cached_property
+    def observation(self) -> Observation | None:
+        """Return what the images show, if anything needs it; they are looked at once."""
+        needed = self.repair == "ridge" or self.rank is CRITERIA[WITH_IMAGES]
+        if self.calibration is None or not needed:
+            return None
+        table = trace(self.model, self.example_inputs, self.rules)
+        return observe(self.model, table, self.calibration, self.seed)
+
+    def _costs(self, table: ChannelTable) -> Costs:
+        if self.budget.kind == "latency":
+            if self.pricing is None:
+                raise PruningError("latency_ms: needs `pricing`, which says what widths cost.")
+            return self.pricing.costs(table)
+        if self.budget.kind == "params":
+            return params_costs(self.model, table)
+        return flops_costs(self.model, table, self.cost_inputs)
+
+
+def flops_costs(model: nn.Module, table: ChannelTable, inputs: Inputs) -> Costs:
+    """Return what a network's widths cost in operations, on inputs of which shapes matter only."""
+    layers = sized_layers(model, inputs)
+    return Costs(layers, table, flops_price(layers))
+
+
 def _budget(**shares: float | None) -> Budget:
     given = {kind: goal for kind, goal in shares.items() if goal is not None}
     if len(given) != 1:
@@ -213,21 +297,6 @@ def _budget(**shares: float | None) -> Budget:
         )
     ((kind, goal),) = given.items()
     return Budget(kind, goal)  # type: ignore[arg-type]
-
-
-def _observation(
-    model: nn.Module,
-    example_inputs: Inputs,
-    rank: Criterion,
-    calibration: Calibration | None,
-    repair: Method,
-    rules: Mapping[str, Rule],
-    seed: int,
-) -> Observation | None:
-    """Look at the images once, if anything will need it."""
-    if calibration is None or (repair != "ridge" and rank is not CRITERIA["reconstruction"]):
-        return None
-    return observe(model, trace(model, example_inputs, rules), calibration, seed)
 
 
 def _damage(

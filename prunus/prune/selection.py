@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from prunus.core.console import table as as_table
 from prunus.core.errors import PruningError
 from prunus.model.channels.table import ChannelGroup, ChannelTable
 from prunus.prune.budget import Budget, Scope
@@ -47,6 +48,22 @@ class Selection:
         done = "removed" if self.budget.kind == "percent" else "kept"
         words = f"{self.budget.say(self.achieved)} {done} ({self.budget.say(self.asked)} asked)"
         return f"{words}: {self.shortfall}" if self.shortfall else words
+
+    def table(self) -> str:
+        """Return the widths before and after, and why layers keep what they keep, as text."""
+        rows = [
+            (
+                width.name,
+                width.before,
+                width.after,
+                f"{width.after / width.before:.0%}",
+                width.reason,
+            )
+            for width in self.widths
+        ]
+        shown = as_table(self.summary(), ("layers", "before", "after", "kept", "why"), rows)
+        apart = [f"{name}: stays as it is, {why}" for name, why in self.apart.items()]
+        return "\n".join((shown, *apart))
 
     @property
     def clamped(self) -> tuple[Width, ...]:

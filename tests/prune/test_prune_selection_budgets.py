@@ -158,6 +158,11 @@ def test_steps_that_save_only_together_are_found() -> None:
     damage = random_damage(joined, 0)
     chosen = select(damage, joined, budget=Budget("latency", 1.0), costs=costs)
     assert after(chosen) == {"g0": 8, "g1": 8}
+    chosen = select(
+        damage, joined, budget=Budget("latency", 0.5), costs=costs, rounding=Rounding(4, 4)
+    )
+    assert chosen.shortfall and chosen.achieved == 1
+    assert sum(after(chosen).values()) == 16, "out of reach; yet nothing goes that saves nothing"
 
 
 def best_of_all(

@@ -113,15 +113,11 @@ def test_what_undoes_most_for_its_cost_is_given_back_first() -> None:
     assert walk.cost == cost + 6
 
 
-def test_an_exchange_mends_what_the_walk_did_first() -> None:
-    """The walk takes what is cheapest for what it saves; less of another would have been enough."""
-    walk = walk_of([0.9] * 8, [1.0, 9, 9, 9, 9, 9, 9, 9], by_eights, step=8)
-    assert walk.kept == [8, 8]
-    small = walk_of([1.0, 1, 1, 50], [2.2, 50], product_of)
-    limit = 3 * 4 + 4 * 1 + 5
-    descend(small, limit)
-    give_back(small, limit)
-    before = small.lost
-    exchange(small, limit)
-    assert small.lost < before
-    assert small.cost <= limit
+def test_an_exchange_mends_what_the_walk_took_too_much_of() -> None:
+    """Of 20, b's first channel saves 7 for 4, a's 5 for 3: cheaper by unit, but 5 is enough."""
+    walk = walk_of([3.0, 5], [4.0, 4], product_of)
+    descend(walk, 15)
+    give_back(walk, 15)
+    assert walk.kept == [2, 1] and walk.lost == 4
+    exchange(walk, 15)
+    assert walk.kept == [1, 2] and walk.lost == 3 and walk.cost == 15

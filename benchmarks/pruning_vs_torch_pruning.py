@@ -1,0 +1,417 @@
+"""Ours beside Torch-Pruning, the best peer, on the official yolov5n at equal FLOPs.
+
+Run: python benchmarks/pruning_vs_torch_pruning.py --assets FOLDER [--quick]
+One JSON object a line, written as it comes; a row that is in the file is not measured again (--redo
+does). Kinds of rows:
+- one_shot: mAP on coco256's validation images as cut, and how far from the masked network;
+- fine_tuned: the same after a short training on coco256, the same for all;
+- speed: seconds and peak memory of trace and cut for yolov5n to x, each in a process of its own.
+
+"prunus" is the default with images (criterion reconstruction, repair ridge). The peer is given its
+best: global, one shot, no rounding, Taylor on the same images with labels, its ratio found by
+bisection, and ", bn" variants whose batch-norm statistics are taken anew from the same images.
+Its criteria are deterministic, so other seeds change only what is trained afterwards.
+"""
+
+import argparse
+import copy
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from prunus.core.config import parse
+from prunus.core.machine import machine_facts, package_versions
+from prunus.core.records import Batch
+from prunus.data.index import build_index
+from prunus.data.loader import validation_batches
+from prunus.data.spec import read_data
+from prunus.evaluate.val import evaluate
+from prunus.model.build import build_detector
+from prunus.model.channels.trace import trace
+from prunus.model.cost import count_flops, count_parameters
+from prunus.model.detector import Detector
+from prunus.model.fuse import fuse
+from prunus.model.loss import DetectionLoss, LossGains
+from prunus.model.runner import TorchRunner
+from prunus.model.spec import read_arch
+from prunus.prune.comparison import call_in, difference
+from prunus.prune.detectors import calibrate_on, probe, published_input
+from prunus.prune.evidence import Calibration
+from prunus.prune.repair.batch_norm import recalibrate
+from prunus.prune.run import prune
+from prunus.train.config import TrainConfig
+from prunus.train.run import train
+from prunus.weights.files import load_weights
+from prunus.weights.native import SUFFIX, save_weights
+
+KEPT = (0.9, 0.8, 0.7, 0.5)
+"""Shares of the FLOPs that are kept."""
+TUNED = (0.8, 0.5)
+SEEDS = (0, 1, 2)
+MODELS = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
+OURS, PEERS = "prunus", ("taylor", "fpgm", "l1")
+NO_REPAIR, RECALIBRATED = "prunus, no repair", ", bn"
+PEER_INSTALL = "torch-pruning is missing. Install it: pip install 'prunus[benchmarks]'"
+SPEED_IMAGES = (64, 640)
+"""Sides of the images that are traced: what is enough, and the peer's examples."""
+SPEED_REPEATS = 3
+CALIBRATION_BATCH, JUDGED_BATCH = 16, 32
+TRIES, TOLERANCE = 14, 0.005
+"""Of the search for the peer's ratio; the tolerance is a share of the FLOPs asked for."""
+TRAINING = {
+    "image_size": 320,
+    "batch_size": 16,
+    "nominal_batch": 16,
+    "epochs": 3,
+    "hyp": {"lr0": 0.002, "lrf": 1.0, "warmup_epochs": 0.0},
+    "auto_anchor": False,
+    "precision": "fp32",
+}
+"""SGD at a fixed rate: 24 steps in all."""
+Row = dict[str, Any]
+
+
+class Job(NamedTuple):
+    """What one row measures."""
+
+    kind: str
+    method: str
+    kept: float = 1.0
+    seed: int = 0
+    model: str = "yolov5n"
+    image: int = 640
+
+
+class Pruned(NamedTuple):
+    """A cut network, the largest relative difference from the masked one, and the seconds."""
+
+    detector: Detector
+    error: float | None
+    seconds: float
+
+
+def jobs(image: int, seeds: tuple[int, ...]) -> Iterator[Job]:
+    """Yield the rows, the most telling first."""
+    every, bn = (OURS, *PEERS), [peer + RECALIBRATED for peer in PEERS]
+    yield Job("one_shot", "dense", image=image)
+    yield from (Job("one_shot", method, kept, image=image) for kept in KEPT for method in every)
+    yield from (Job("fine_tuned", method, kept, image=image) for kept in TUNED for method in every)
+    for model in MODELS:
+        yield from (
+            Job("speed", method, 0.5, 0, model, side)
+            for side in SPEED_IMAGES
+            for method in (OURS, "torch-pruning")
+        )
+    others = (NO_REPAIR, *bn)
+    yield from (Job("one_shot", method, kept, image=image) for kept in KEPT for method in others)
+    yield from (Job("fine_tuned", bn[0], kept, image=image) for kept in TUNED)
+    yield Job("fine_tuned", "dense", image=image)
+    for seed in seeds[1:]:
+        yield from (Job("one_shot", OURS, kept, seed, image=image) for kept in KEPT)
+        yield from (
+            Job("fine_tuned", method, kept, seed, image=image) for kept in TUNED for method in every
+        )
+    rest = [kept for kept in KEPT if kept not in TUNED]
+    yield from (
+        Job("fine_tuned", method, kept, seed, image=image)
+        for seed in seeds
+        for kept in rest
+        for method in every
+    )
+
+
+@dataclass
+class Bench:
+    """What all rows share: the dense detector, its images, and where cut networks are kept."""
+
+    assets: Path
+    folder: Path
+    precision: str
+
+    def __post_init__(self) -> None:
+        self.dense = load_weights(self.assets / "weights" / "yolov5n.pt").detector
+        self.flops = count_flops(self.dense)
+        data = read_data(self.assets / "data" / "coco256.yaml")
+        self.training, self.validation = build_index(data, "train"), build_index(data, "val")
+
+    def measure(self, job: Job) -> Row:
+        pruned = self.pruned(job)
+        shares = {
+            "flops_share": round(count_flops(pruned.detector) / self.flops, 4),
+            "parameters_share": round(
+                count_parameters(pruned.detector) / count_parameters(self.dense), 4
+            ),
+        }
+        if job.kind == "fine_tuned":
+            return {**shares, **self.judge(self.tuned(pruned.detector, job.seed), job.image)}
+        return {
+            **shares,
+            **self.judge(pruned.detector, job.image),
+            "error": pruned.error,
+            "seconds": round(pruned.seconds, 1),
+        }
+
+    def pruned(self, job: Job) -> Pruned:
+        """Cut, or read what an earlier row has cut."""
+        method = job.method.removesuffix(RECALIBRATED)
+        seed = 0 if method in PEERS else job.seed
+        file = self.folder / f"{method.replace(', ', '-')}-{job.kept}-{seed}{SUFFIX}"
+        if method == "dense":
+            return Pruned(copy.deepcopy(self.dense), None, 0.0)
+        if file.exists() and job != Job("one_shot", method, job.kept, seed, image=job.image):
+            made = Pruned(load_weights(file).detector, None, 0.0)
+        else:
+            made = self.cut(method, job.kept, seed)
+            save_weights(made.detector, file)
+        if method == job.method:
+            return made
+        start = time.perf_counter()
+        settled = recalibrate(made.detector, self.calibration().batches())
+        assert isinstance(settled, Detector)
+        return Pruned(settled, None, time.perf_counter() - start)
+
+    def cut(self, method: str, kept: float, seed: int) -> Pruned:
+        start = time.perf_counter()
+        if method in PEERS:
+            gradients = self.gradients if method == "taylor" else {}
+            detector, error = cut_by_peer(self.dense, method, kept, gradients)
+            return Pruned(detector, error, time.perf_counter() - start)
+        result = prune(
+            self.dense,
+            probe(self.dense),
+            flops=kept,
+            calibration=self.calibration(seed),
+            repair="none" if method == NO_REPAIR else "ridge",
+            cost_inputs=published_input(),
+            seed=seed,
+        )
+        assert isinstance(result.model, Detector)
+        return Pruned(result.model, result.error, time.perf_counter() - start)
+
+    def calibration(self, seed: int = 0) -> Calibration:
+        """Return all training images, in an order by seed."""
+        plain = validation_batches(self.training, 640, CALIBRATION_BATCH, self.dense.stride)
+
+        def batches() -> list[Batch]:
+            items = list(plain)
+            if seed:
+                random.Random(seed).shuffle(items)
+            return items
+
+        loss = DetectionLoss(self.dense, LossGains())
+        return calibrate_on(batches, loss, torch.device("cpu"), len(plain))
+
+    @cached_property
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients of the training loss by parameter name, for the peer's Taylor."""
+        network = copy.deepcopy(self.dense).eval().requires_grad_(True)
+        losses = self.calibration().losses
+        assert losses is not None
+        for loss in losses(network):
+            loss.backward()  # type: ignore[no-untyped-call]
+        return {
+            name: parameter.grad
+            for name, parameter in network.named_parameters()
+            if parameter.grad is not None
+        }
+
+    def tuned(self, detector: Detector, seed: int) -> Detector:
+        settings = parse(TrainConfig, {**TRAINING, "seed": seed, "val_every": TRAINING["epochs"]})
+        with tempfile.TemporaryDirectory() as folder:
+            result = train(detector, self.training, self.validation, settings, Path(folder))
+            return load_weights(result.last).detector
+
+    def judge(self, detector: Detector, image: int) -> Row:
+        batches = validation_batches(self.validation, image, JUDGED_BATCH, detector.stride)
+        runner = TorchRunner(fuse(detector), torch.device("cpu"), self.precision)
+        judged = evaluate(runner, batches, self.validation)
+        return {
+            "map50": round(judged.map50, 4),
+            "map50_95": round(judged.map50_95, 4),
+            "precision": self.precision,
+        }
+
+
+def torch_pruning() -> Any:
+    try:
+        import torch_pruning as peer
+    except ImportError:
+        raise SystemExit(PEER_INSTALL) from None
+    return peer
+
+
+def peer_pruner(network: Detector, criterion: str, ratio: float, image: Tensor) -> Any:
+    """Return the peer's pruner, with all that it needs to be told."""
+    peer = torch_pruning()
+    importances: dict[str, Callable[[], Any]] = {
+        "taylor": peer.importance.GroupTaylorImportance,
+        "fpgm": peer.importance.FPGMImportance,
+        "l1": lambda: peer.importance.GroupMagnitudeImportance(p=1),
+    }
+    return peer.pruner.BasePruner(
+        network,
+        image,
+        importance=importances[criterion](),
+        global_pruning=True,
+        pruning_ratio=ratio,
+        ignored_layers=list(network.head.m),
+        # Mutable defaults of the peer leak from one pruner to the next.
+        in_channel_groups={},
+        out_channel_groups={},
+        num_heads={},
+    )
+
+
+def cut_by_peer(
+    dense: Detector, criterion: str, kept: float, gradients: dict[str, Tensor]
+) -> tuple[Detector, float]:
+    """Bisect the peer's ratio; return the cut network nearest to the share, and its error."""
+    low, high = 0.0, 1.0
+    best: tuple[float, float] = (float("inf"), 0.0)
+    flops = count_flops(dense)
+    for _ in range(TRIES):
+        ratio = (low + high) / 2
+        share = count_flops(cut_once(dense, criterion, ratio, gradients)[0]) / flops
+        best = min(best, (abs(share / kept - 1), ratio))
+        if best[0] < TOLERANCE / 2:
+            break
+        low, high = (ratio, high) if share > kept else (low, ratio)
+    network, masked = cut_once(dense, criterion, best[1], gradients)
+    noise = probe(dense)
+    outputs = [
+        call_in(torch.float64, copy.deepcopy(one), noise) for one in (network, masked.eval())
+    ]
+    return network.requires_grad_(False), difference(*outputs)
+
+
+def cut_once(
+    dense: Detector, criterion: str, ratio: float, gradients: dict[str, Tensor]
+) -> tuple[Detector, Detector]:
+    """Return what the peer cuts, and the dense one with the same channels' batch norms at zero."""
+    network = copy.deepcopy(dense).eval().requires_grad_(True)
+    for name, parameter in network.named_parameters():
+        parameter.grad = gradients[name].clone() if name in gradients else None
+    masked = copy.deepcopy(dense)
+    norms = {
+        module: name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    }
+    for group in peer_pruner(network, criterion, ratio, probe(dense)).step(interactive=True):
+        for dependency, positions in group:
+            if dependency.target.module in norms:
+                norm = masked.get_submodule(norms[dependency.target.module])
+                with torch.no_grad():
+                    norm.weight[positions] = norm.bias[positions] = 0.0  # type: ignore[index, operator]
+        group.prune()
+    return network, masked
+
+
+def measure_speed(job: Job) -> Row:
+    """Return the shortest seconds and the largest memory of some processes."""
+    runs = []
+    for _ in range(SPEED_REPEATS):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            runs.append(pool.submit(run_once, job, torch.get_num_threads()).result())
+    times = {key: min(run[key] for run in runs) for key in runs[0] if "seconds" in key}
+    memory = {key: max(run[key] for run in runs) for key in runs[0] if "mb" in key}
+    return {**runs[0], **times, **memory}
+
+
+def run_once(job: Job, threads: int) -> Row:
+    """Trace and cut half of the channels in this process, by the sums of absolute weights."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    detector = build_detector(read_arch(job.model), [f"class {i}" for i in range(80)]).eval()
+    image = torch.rand(1, 3, job.image, job.image)
+    peer = job.method != OURS
+    if peer:
+        torch_pruning()
+        detector.requires_grad_(True)
+    before = memory_mb("VmRSS")
+    start = time.perf_counter()
+    if peer:
+        pruner = peer_pruner(detector, "l1", job.kept, image)
+        traced = time.perf_counter()
+        pruner.step()
+        cut = detector
+    else:
+        trace(detector, image)
+        traced = time.perf_counter()
+        result = prune(detector, image, percent=job.kept, criterion="l1", in_place=True)
+        assert isinstance(result.model, Detector)
+        cut = result.model
+    done = time.perf_counter()
+    return {
+        "trace_seconds": round(traced - start, 3),
+        "verb_seconds": round(done - (start if peer else traced), 3),
+        "peak_mb": memory_mb("VmHWM"),
+        "peak_over_model_mb": memory_mb("VmHWM") - before,
+        "parameters": count_parameters(cut),
+    }
+
+
+def memory_mb(key: str) -> int:
+    """Return a figure of this process, of Linux."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) // 1024
+    raise SystemExit(f"/proc/self/status has no {key}: memory is measured on Linux only.")
+
+
+def key_of(row: Row) -> Job:
+    return Job(*(row[field] for field in Job._fields))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--assets", type=Path, required=True)
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results/pruning_vs_torch_pruning.jsonl")
+    )
+    parser.add_argument("--img", type=int, default=640, help="side of the validation images")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--quick", action="store_true", help="one seed")
+    parser.add_argument("--redo", action="store_true", help="measure again what is in the file")
+    parser.add_argument("--kinds", nargs="+", default=["one_shot", "fine_tuned", "speed"])
+    parser.add_argument("--work", type=Path, help="folder that keeps the cut networks")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch_pruning()
+    torch.set_num_threads(arguments.threads)
+    if arguments.redo:
+        arguments.out.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        run_all(arguments, arguments.work or Path(folder))
+
+
+def run_all(arguments: argparse.Namespace, folder: Path) -> None:
+    known = set()
+    if arguments.out.exists():
+        lines = arguments.out.read_text(encoding="utf-8").splitlines()
+        known = {key_of(json.loads(line)) for line in lines}
+    bench = Bench(arguments.assets, folder, arguments.precision)
+    packages = {**package_versions(), "torch-pruning": torch_pruning().__version__}
+    facts = {"machine": machine_facts(), "packages": packages, "threads": arguments.threads}
+    for job in jobs(arguments.img, SEEDS[:1] if arguments.quick else SEEDS):
+        if job in known or job.kind not in arguments.kinds:
+            continue
+        row = measure_speed(job) if job.kind == "speed" else bench.measure(job)
+        print(*job, row, flush=True)
+        with arguments.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**job._asdict(), **row, **facts}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Milliseconds of a detector in a runtime: priced layer by layer, predicted, and measured."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from prunus.core.console import log
+from prunus.core.records import Runner
+from prunus.export.backends import BACKENDS
+from prunus.export.benchmark import torch_threads
+from prunus.export.latency.predict import correction
+from prunus.export.latency.table import measure
+from prunus.export.latency.timing import time_in_turn
+from prunus.export.latency.widths import efficient_widths
+from prunus.model.channels.table import ChannelTable
+from prunus.model.detector import Detector
+from prunus.model.fuse import fuse
+from prunus.model.layers import sized_layers
+from prunus.model.runner import TorchRunner
+from prunus.prune.costs import Costs
+from prunus.prune.run import Pricing
+
+ROUNDS = 20
+SAVING = 0.02
+"""A width is worth choosing if it saves this share of what its group costs; less is noise."""
+
+
+class RuntimeLatency:
+    """What a detector costs in one runtime on this machine.
+
+    Attributes:
+        dense_ms: Measured, of the detector as it is.
+    """
+
+    def __init__(self, detector: Detector, runtime: str, side: int, threads: int) -> None:
+        """Measure the detector and the prices of its layers (cached from run to run)."""
+        self._runtime, self._side, self._threads = runtime, side, threads
+        self._layers = sized_layers(detector, torch.empty(1, 3, side, side, device="meta"))
+        self._table = measure(self._layers, runtime, threads=threads)
+        log.info("latency table: %s", self._table.describe())
+        self.dense_ms = self.measure({"dense": detector})["dense"]
+        self._line = correction(self._table, [(self._layers, self.dense_ms)])
+
+    def pricing(self, *, efficient: bool) -> Pricing:
+        """Return the prices, and with `efficient` the widths at which the runtime is."""
+        return Pricing(self.costs, self._efficient if efficient else None)
+
+    def costs(self, table: ChannelTable) -> Costs:
+        """Return what the widths of a network cost, in milliseconds of the whole network."""
+
+        def price(key: str, inputs: int, outputs: int) -> float:
+            return self._line.factor * self._table.ms(self._layers[key][0], inputs, outputs)
+
+        return Costs(self._layers, table, price, self._line.rest_ms)
+
+    def measure(self, detectors: Mapping[str, Detector]) -> dict[str, float]:
+        """Return milliseconds of each, measured in turn, in this runtime."""
+        shape = (1, 3, self._side, self._side)
+        image = torch.randint(0, 256, shape, dtype=torch.uint8)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            stack.enter_context(torch_threads(self._threads))
+            calls: dict[str, Callable[[], object]] = {}
+            for name, detector in detectors.items():
+                runner = self._open(detector, folder / name)
+                calls[name] = _calling(runner, image)
+            return time_in_turn(calls, threads=self._threads, rounds=ROUNDS)
+
+    def _efficient(self, table: ChannelTable) -> dict[str, tuple[int, ...]]:
+        costs = self.costs(table)
+        return {
+            group.name: efficient_widths(
+                lambda width, name=group.name: costs.total({name: width}) - costs.total({name: 0}),  # type: ignore[misc]
+                len(group),
+                saving=SAVING,
+            )
+            for group in table.free_groups
+        }
+
+    def _open(self, detector: Detector, path: Path) -> Runner:
+        backend = BACKENDS[self._runtime]
+        if backend.write is None:
+            return TorchRunner(fuse(detector), torch.device("cpu"), "fp32")
+        file = path.with_suffix(backend.suffix)
+        backend.write(detector, file, size_hw=(self._side, self._side))
+        return backend.open(file, device="cpu", threads=self._threads)
+
+
+def _calling(runner: Runner, image: torch.Tensor) -> Callable[[], object]:
+    return lambda: runner(image)
