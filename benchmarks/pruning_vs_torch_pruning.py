@@ -5,7 +5,8 @@ One JSON object a line, written as it comes; a row that is in the file is not me
 does). Kinds of rows:
 - one_shot: mAP on coco256's validation images as cut, and how far from the masked network;
 - fine_tuned: the same after a short training on coco256, the same for all;
-- speed: seconds and peak memory of trace and cut for yolov5n to x, each in a process of its own.
+- speed: seconds and peak memory of trace and cut for yolov5n to x with random weights, each in a
+  process of its own. Ours includes the proof; the peer has none.
 
 "prunus" is the default with images (criterion reconstruction, repair ridge). The peer is given its
 best: global, one shot, no rounding, Taylor on the same images with labels, its ratio found by
@@ -19,7 +20,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch_pruning_peer import cut_by_peer, peer_pruner, torch_pruning
 
 from prunus.core.config import parse
 from prunus.core.machine import machine_facts, package_versions
@@ -45,7 +47,6 @@ from prunus.model.fuse import fuse
 from prunus.model.loss import DetectionLoss, LossGains
 from prunus.model.runner import TorchRunner
 from prunus.model.spec import read_arch
-from prunus.prune.comparison import call_in, difference
 from prunus.prune.detectors import calibrate_on, probe, published_input
 from prunus.prune.evidence import Calibration
 from prunus.prune.repair.batch_norm import recalibrate
@@ -62,13 +63,10 @@ SEEDS = (0, 1, 2)
 MODELS = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
 OURS, PEERS = "prunus", ("taylor", "fpgm", "l1")
 NO_REPAIR, RECALIBRATED = "prunus, no repair", ", bn"
-PEER_INSTALL = "torch-pruning is missing. Install it: pip install 'prunus[benchmarks]'"
 SPEED_IMAGES = (64, 640)
 """Sides of the images that are traced: what is enough, and the peer's examples."""
 SPEED_REPEATS = 3
 CALIBRATION_BATCH, JUDGED_BATCH = 16, 32
-TRIES, TOLERANCE = 14, 0.005
-"""Of the search for the peer's ratio; the tolerance is a share of the FLOPs asked for."""
 TRAINING = {
     "image_size": 320,
     "batch_size": 16,
@@ -243,81 +241,6 @@ class Bench:
         }
 
 
-def torch_pruning() -> Any:
-    try:
-        import torch_pruning as peer
-    except ImportError:
-        raise SystemExit(PEER_INSTALL) from None
-    return peer
-
-
-def peer_pruner(network: Detector, criterion: str, ratio: float, image: Tensor) -> Any:
-    """Return the peer's pruner, with all that it needs to be told."""
-    peer = torch_pruning()
-    importances: dict[str, Callable[[], Any]] = {
-        "taylor": peer.importance.GroupTaylorImportance,
-        "fpgm": peer.importance.FPGMImportance,
-        "l1": lambda: peer.importance.GroupMagnitudeImportance(p=1),
-    }
-    return peer.pruner.BasePruner(
-        network,
-        image,
-        importance=importances[criterion](),
-        global_pruning=True,
-        pruning_ratio=ratio,
-        ignored_layers=list(network.head.m),
-        # Mutable defaults of the peer leak from one pruner to the next.
-        in_channel_groups={},
-        out_channel_groups={},
-        num_heads={},
-    )
-
-
-def cut_by_peer(
-    dense: Detector, criterion: str, kept: float, gradients: dict[str, Tensor]
-) -> tuple[Detector, float]:
-    """Bisect the peer's ratio; return the cut network nearest to the share, and its error."""
-    low, high = 0.0, 1.0
-    best: tuple[float, float] = (float("inf"), 0.0)
-    flops = count_flops(dense)
-    for _ in range(TRIES):
-        ratio = (low + high) / 2
-        share = count_flops(cut_once(dense, criterion, ratio, gradients)[0]) / flops
-        best = min(best, (abs(share / kept - 1), ratio))
-        if best[0] < TOLERANCE / 2:
-            break
-        low, high = (ratio, high) if share > kept else (low, ratio)
-    network, masked = cut_once(dense, criterion, best[1], gradients)
-    noise = probe(dense)
-    outputs = [
-        call_in(torch.float64, copy.deepcopy(one), noise) for one in (network, masked.eval())
-    ]
-    return network.requires_grad_(False), difference(*outputs)
-
-
-def cut_once(
-    dense: Detector, criterion: str, ratio: float, gradients: dict[str, Tensor]
-) -> tuple[Detector, Detector]:
-    """Return what the peer cuts, and the dense one with the same channels' batch norms at zero."""
-    network = copy.deepcopy(dense).eval().requires_grad_(True)
-    for name, parameter in network.named_parameters():
-        parameter.grad = gradients[name].clone() if name in gradients else None
-    masked = copy.deepcopy(dense)
-    norms = {
-        module: name
-        for name, module in network.named_modules()
-        if isinstance(module, nn.BatchNorm2d)
-    }
-    for group in peer_pruner(network, criterion, ratio, probe(dense)).step(interactive=True):
-        for dependency, positions in group:
-            if dependency.target.module in norms:
-                norm = masked.get_submodule(norms[dependency.target.module])
-                with torch.no_grad():
-                    norm.weight[positions] = norm.bias[positions] = 0.0  # type: ignore[index, operator]
-        group.prune()
-    return network, masked
-
-
 def measure_speed(job: Job) -> Row:
     """Return the shortest seconds and the largest memory of some processes."""
     runs = []
@@ -340,26 +263,40 @@ def run_once(job: Job, threads: int) -> Row:
         torch_pruning()
         detector.requires_grad_(True)
     before = memory_mb("VmRSS")
-    start = time.perf_counter()
+    start = clocks()
     if peer:
         pruner = peer_pruner(detector, "l1", job.kept, image)
-        traced = time.perf_counter()
+        traced = clocks()
         pruner.step()
         cut = detector
     else:
         trace(detector, image)
-        traced = time.perf_counter()
+        traced = clocks()
         result = prune(detector, image, percent=job.kept, criterion="l1", in_place=True)
         assert isinstance(result.model, Detector)
         cut = result.model
-    done = time.perf_counter()
+    done = clocks()
+    begun = start if peer else traced  # our verb traces once more, itself
     return {
-        "trace_seconds": round(traced - start, 3),
-        "verb_seconds": round(done - (start if peer else traced), 3),
+        "trace_seconds": round(traced.wall - start.wall, 3),
+        "trace_cpu_seconds": round(traced.cpu - start.cpu, 3),
+        "verb_seconds": round(done.wall - begun.wall, 3),
+        "verb_cpu_seconds": round(done.cpu - begun.cpu, 3),
         "peak_mb": memory_mb("VmHWM"),
         "peak_over_model_mb": memory_mb("VmHWM") - before,
         "parameters": count_parameters(cut),
     }
+
+
+class Clocks(NamedTuple):
+    """Seconds on the wall, and of this process: the latter do not see who else is at work."""
+
+    wall: float
+    cpu: float
+
+
+def clocks() -> Clocks:
+    return Clocks(time.perf_counter(), time.process_time())
 
 
 def memory_mb(key: str) -> int:
@@ -370,8 +307,10 @@ def memory_mb(key: str) -> int:
     raise SystemExit(f"/proc/self/status has no {key}: memory is measured on Linux only.")
 
 
-def key_of(row: Row) -> Job:
-    return Job(*(row[field] for field in Job._fields))
+def measured(file: Path) -> set[Job]:
+    """Return what the file holds by now; several processes may write to it."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return {Job(*(json.loads(line)[field] for field in Job._fields)) for line in lines}
 
 
 def main() -> None:
@@ -385,6 +324,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--redo", action="store_true", help="measure again what is in the file")
     parser.add_argument("--kinds", nargs="+", default=["one_shot", "fine_tuned", "speed"])
+    parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--work", type=Path, help="folder that keeps the cut networks")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -397,15 +337,12 @@ def main() -> None:
 
 
 def run_all(arguments: argparse.Namespace, folder: Path) -> None:
-    known = set()
-    if arguments.out.exists():
-        lines = arguments.out.read_text(encoding="utf-8").splitlines()
-        known = {key_of(json.loads(line)) for line in lines}
     bench = Bench(arguments.assets, folder, arguments.precision)
     packages = {**package_versions(), "torch-pruning": torch_pruning().__version__}
     facts = {"machine": machine_facts(), "packages": packages, "threads": arguments.threads}
     for job in jobs(arguments.img, SEEDS[:1] if arguments.quick else SEEDS):
-        if job in known or job.kind not in arguments.kinds:
+        wanted = arguments.methods is None or job.method in arguments.methods
+        if not wanted or job.kind not in arguments.kinds or job in measured(arguments.out):
             continue
         row = measure_speed(job) if job.kind == "speed" else bench.measure(job)
         print(*job, row, flush=True)

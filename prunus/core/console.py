@@ -55,15 +55,17 @@ def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterat
     """
     if total is None and isinstance(items, Sequence):
         total = len(items)
-    if _is_quiet():
+    if _is_quiet() or _Bar.shown:
         yield from items
         return
     bar = _Bar(title, total)
+    _Bar.shown = True
     try:
         for item in items:
             yield item
             bar.advance()
     finally:
+        _Bar.shown = False
         bar.close()
 
 
@@ -100,7 +102,13 @@ def _is_number(cell: str) -> bool:
 
 
 class _Bar:
-    """One progress bar, made only when the loop turns out to be long."""
+    """One progress bar, made only when the loop turns out to be long.
+
+    Attributes:
+        shown: Whether there is one: a loop within it shows none, two would overwrite each other.
+    """
+
+    shown = False
 
     def __init__(self, title: str, total: int | None) -> None:
         self._title, self._total, self._done = title, total, 0

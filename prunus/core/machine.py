@@ -12,6 +12,7 @@ REPORTED_PACKAGES = (
     "opencv-python-headless",
     "onnx",
     "onnxruntime",
+    "openvino",
     "hotcoco",
 )
 

@@ -4,6 +4,8 @@ from dataclasses import asdict
 
 from prunus.core.console import log
 from prunus.core.runs import start
+from prunus.core.shares import read_pattern
+from prunus.model.nm import check_nm, nm_table
 from prunus.pipeline.models import model_facts
 from prunus.train.freeze import freeze_table, frozen_rows
 from prunus.weights.config import InspectConfig
@@ -25,6 +27,10 @@ def inspect(settings: InspectConfig) -> dict[str, object]:
         log.info("licence: %s", checkpoint.licence)
         if settings.freeze:
             log.info("%s", freeze_table(detector, frozen_rows(settings.freeze, detector.spec)))
+        pattern = None if settings.nm is None else read_pattern(settings.nm)
+        checks = () if pattern is None else check_nm(detector, *pattern)
+        if pattern is not None:
+            log.info("%s", nm_table(checks, pattern))
         run.report = {
             "model": facts,
             "names": list(detector.names),
@@ -32,5 +38,6 @@ def inspect(settings: InspectConfig) -> dict[str, object]:
             "licence": checkpoint.licence,
             "history": [asdict(step) for step in checkpoint.history],
             "rows": [asdict(row) for row in rows],
+            "nm": [asdict(check) for check in checks],
         }
         return run.finish()

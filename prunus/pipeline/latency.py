@@ -56,6 +56,14 @@ class RuntimeLatency:
 
         return Costs(self._layers, table, price, self._line.rest_ms)
 
+    def cost_of(self, path: str) -> float:
+        """Return the milliseconds that the layers of a module cost."""
+        return sum(
+            self._line.factor * self._table.ms(*layer)
+            for name, layer in self._layers.items()
+            if name.startswith(f"{path}.")
+        )
+
     def measure(self, detectors: Mapping[str, Detector]) -> dict[str, float]:
         """Return milliseconds of each, measured in turn, in this runtime."""
         shape = (1, 3, self._side, self._side)

@@ -1,7 +1,7 @@
 """`prune`: weights (+ data) → fewer channels, really removed; before and after side by side."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from torch import Tensor
@@ -17,6 +17,9 @@ from prunus.model.runner import TorchRunner
 from prunus.pipeline.images import DetectorImages
 from prunus.pipeline.latency import RuntimeLatency
 from prunus.pipeline.models import model_facts, rounded_size, stored_megabytes
+from prunus.prune.blocks.damage import block_damage
+from prunus.prune.blocks.find import Block, removable_blocks
+from prunus.prune.blocks.remove import left_out, remove_blocks
 from prunus.prune.config import PruneConfig
 from prunus.prune.costs import params_costs
 from prunus.prune.detectors import probe, published_input, row_paths
@@ -78,8 +81,31 @@ class _Job:
             )
 
     def cut(self) -> PruneResult:
-        """Prune."""
-        return prune_network(self.detector, probe(self.detector), **self._arguments())
+        """Take out blocks, if any are to go, and prune."""
+        arguments = self._arguments()
+        lighter, blocks = self._without_blocks()
+        result = prune_network(lighter, probe(lighter), **arguments)
+        return replace(result, plan=result.plan.model_copy(update={"blocks": blocks}))
+
+    def _without_blocks(self) -> tuple[Detector, tuple[str, ...]]:
+        """Return the detector without the blocks that lose least for what they save."""
+        gone: list[str] = []
+        lighter = self.detector
+        names = {block.path: block for block in removable_blocks(lighter)}
+        calibration = self._calibration()
+        for _ in range(min(self.settings.remove_blocks, len(names))):
+            left = [path for path in names if path not in gone]
+            with left_out(self.detector, gone):
+                damage = block_damage(self.detector, left, calibration.batches())
+            gone.append(min(left, key=lambda path: damage[path] / self._saved(names[path])))
+            log.info("block %s: taken out, relative error %.3f", gone[-1], damage[gone[-1]])
+        if gone:
+            lighter = remove_blocks(self.detector, gone)
+        return lighter, tuple(gone)
+
+    def _saved(self, block: Block) -> float:
+        """Return what a block costs: milliseconds under a latency budget, else operations."""
+        return float(block.flops) if self.latency is None else self.latency.cost_of(block.path)
 
     def preview(self) -> dict[str, object]:
         """Say what would be removed; return the report."""
@@ -175,6 +201,7 @@ def _cut(job: _Job, run: Run) -> None:
         "before": sides["before"].facts(),
         "after": sides["after"].facts(),
         **selection_facts(result.selection),
+        "blocks": list(result.plan.blocks),
         "pinned": dict(result.pinned),
         "error": result.error,
         "repair": None if result.repair is None else asdict(result.repair),

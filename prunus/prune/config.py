@@ -55,6 +55,12 @@ class PruneConfig(RunSettings):
         None, "no layer loses more than this share of its channels", gt=0, lt=1
     )
     keep: tuple[Row, ...] = setting((), "rows of the model whose channels all stay")
+    remove_blocks: int = setting(
+        0,
+        "first take out this many whole blocks, those that lose least for what they save; needs "
+        "--data",
+        ge=0,
+    )
     repair: Literal["ridge", "bn", "none"] = setting(
         "ridge",
         "with --data: ridge solves layers anew, bn re-estimates batch norm, none does neither; "
@@ -79,4 +85,6 @@ class PruneConfig(RunSettings):
         given = [f"--{name.replace('_', '-')}" for name in budgets if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"give one budget, not {' and '.join(given)}.")
+        if self.remove_blocks and not (self.data and self.calibration_images):
+            raise ValueError("--remove-blocks: looks at training images. Give --data.")
         return self

@@ -19,9 +19,7 @@ from prunus.core.console import table as text_table
 from prunus.core.errors import PruningError
 from prunus.core.files import write_text
 from prunus.model.channels.table import ChannelTable
-from prunus.model.detector import Detector
-from prunus.model.families.yolov5 import repeats_of
-from prunus.prune.blocks.remove import _take_out_
+from prunus.prune.blocks.remove import take_out_
 from prunus.prune.surgery import Kept, kept_without, named_tensors, remembered_size, shorten_
 from prunus.prune.widths import Width
 
@@ -218,7 +216,7 @@ def apply_plan(plan: Plan, model: Network, *, in_place: bool = False) -> Network
     """
     _check_fits(plan, _without_blocks(plan, model))
     smaller = model if in_place else copy.deepcopy(model)
-    _take_out_blocks_(plan, smaller)
+    take_out_(smaller, plan.blocks)
     positions = {(item.tensor, item.dimension): item.kept() for item in plan.shortenings}
     shorten_(smaller, Kept(positions, {item.module: item.after for item in plan.remembered}))
     return smaller
@@ -233,15 +231,8 @@ def _without_blocks(plan: Plan, model: nn.Module) -> nn.Module:
         if path not in paths:
             raise PruningError(f"plan: {path}: expected a block to take out, got none. {BUILD}")
     shallow = copy.deepcopy(model, {id(held): held for held in named_tensors(model).values()})
-    _take_out_blocks_(plan, shallow)
+    take_out_(shallow, plan.blocks)
     return shallow
-
-
-def _take_out_blocks_(plan: Plan, model: nn.Module) -> None:
-    if plan.blocks:
-        _take_out_(model, plan.blocks)
-        if isinstance(model, Detector):
-            model.spec = model.spec.with_repeats([repeats_of(row) for row in model.model])
 
 
 def _names(model: nn.Module) -> tuple[tuple[str, ...], ...]:

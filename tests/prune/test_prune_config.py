@@ -7,6 +7,7 @@ from prunus.core.config import parse
 from prunus.core.errors import ConfigError
 from prunus.prune.config import PruneConfig
 from prunus.prune.criteria import CRITERIA
+from prunus.prune.run import AUTO
 
 
 @pytest.mark.parametrize(("given", "share"), [(0.5, 0.5), (50, 0.5), ("30", 0.3), ("0.3", 0.3)])
@@ -26,7 +27,7 @@ def test_a_negative_row_is_refused() -> None:
 
 
 def test_the_default_criterion_exists() -> None:
-    assert parse(PruneConfig, {"weights": "w.pt"}).criterion in CRITERIA
+    assert parse(PruneConfig, {"weights": "w.pt"}).criterion in (AUTO, *CRITERIA)
 
 
 def test_the_help_names_every_criterion() -> None:

@@ -50,9 +50,7 @@ def remove_blocks(model: Network, paths: Iterable[str], inputs: Inputs | None = 
         return smaller
     inputs = example(model, inputs)
     survey(model, inputs).check(gone)
-    _take_out_(smaller, gone)
-    if isinstance(smaller, Detector):
-        smaller.spec = smaller.spec.with_repeats([repeats_of(row) for row in smaller.model])
+    take_out_(smaller, gone)
     _prove(model, smaller, gone, inputs)
     return smaller
 
@@ -74,7 +72,8 @@ def left_out(model: nn.Module, paths: Iterable[str]) -> Iterator[None]:
                 module.forward = forward
 
 
-def _take_out_(model: nn.Module, paths: Iterable[str]) -> None:
+def take_out_(model: nn.Module, paths: Iterable[str]) -> None:
+    """Take blocks out, in place and unproved; the rows of a detector then say fewer repeats."""
     entries: dict[str, set[str]] = defaultdict(set)
     for path in paths:
         parent, _, name = path.rpartition(".")
@@ -87,6 +86,8 @@ def _take_out_(model: nn.Module, paths: Iterable[str]) -> None:
             for name in names:
                 mode = holder.get_submodule(name).training
                 holder.add_module(name, Through().train(mode))
+    if entries and isinstance(model, Detector):
+        model.spec = model.spec.with_repeats([repeats_of(row) for row in model.model])
 
 
 def _shorten_(chain: nn.Sequential, names: Collection[str]) -> None:

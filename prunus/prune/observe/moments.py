@@ -1,8 +1,9 @@
 """Sums over what layers see at their observed places: all that a linear regression needs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,13 @@ from torch import Tensor, nn
 from prunus.core.console import track
 from prunus.model.channels.probe import call_quietly
 from prunus.prune.evidence import Observation
-from prunus.prune.observe.observation import moment_bytes
-from prunus.prune.observe.readers import Reader, read_patches, watching
+from prunus.prune.observe.readers import (
+    Reader,
+    patch_length,
+    read_patches,
+    reader_at,
+    watching,
+)
 
 MEMORY_BYTES = 2 << 30
 """Memory for the moments of one pass; what does not fit is seen in further passes."""
@@ -33,21 +39,36 @@ class Moments(NamedTuple):
 
 @dataclass
 class Sums:
-    """Running sums of patches, and of their products with themselves."""
+    """Running sums of patches, and of their products with themselves.
+
+    Attributes:
+        count: Patches so far.
+        origin: (D,) what they are counted from, the mean of the first: small numbers keep digits.
+        first: (D,) float64 sum.
+        second: (D, D) float64 sum of products.
+    """
 
     count: int = 0
-    first: Tensor | float = 0.0
-    second: Tensor | float = 0.0
+    origin: Tensor = field(default_factory=lambda: torch.zeros(()))
+    first: Tensor = field(default_factory=lambda: torch.zeros(()))
+    second: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def add(self, patches: Tensor) -> None:
         """Add (n, D) patches."""
+        if self.count == 0:
+            self.origin = patches.mean(0)
+            self.first = torch.zeros_like(self.origin, dtype=torch.float64)
+            self.second = self.first.new_zeros(patches.size(1), patches.size(1))
+        centred = patches - self.origin
         self.count += len(patches)
-        self.first = self.first + patches.sum(0).double()
-        self.second = self.second + (patches.T @ patches).double()
+        self.first += centred.sum(0)
+        self.second += centred.T @ centred
 
     def moments(self) -> Moments:
-        mean = torch.as_tensor(self.first) / self.count
-        return Moments(mean, torch.as_tensor(self.second) / self.count - torch.outer(mean, mean))
+        """Return what the patches so far amount to."""
+        shift = self.first / self.count
+        covariance = (self.second / self.count).addr_(shift, shift, alpha=-1)
+        return Moments(self.origin.double() + shift, covariance)
 
 
 def measure_moments(
@@ -61,22 +82,24 @@ def measure_moments(
         paths: Layers.
         batches: Only so many of the first batches.
     """
-    layers: dict[Any, str] = {model.get_submodule(path): path for path in paths}
+    layers: dict[Reader, str] = {}
+    for path in paths:
+        layers[reader_at(model, path)] = path
     sums = {path: Sums() for path in paths}
-    place = 0
+    number = 0
 
-    def note(layer: Any, inputs: Sequence[Tensor], _output: object) -> None:
+    def note(layer: Reader, given: Tensor, _output: Tensor) -> None:
         path = layers[layer]
-        where = observation.layers[path].places[place].to(inputs[0].device)
-        sums[path].add(read_patches(layer, inputs[0], where))
+        places = observation.layers[path].places[number]
+        sums[path].add(read_patches(layer, given, places.to(given.device)))
 
+    images = islice(observation.calibration.batches(), batches)
     with watching(list(layers), note):
-        for batch in track(observation.calibration.batches(), "inputs", observation.batches):
-            if batches is not None and place >= batches:
-                break
+        for number, batch in enumerate(  # noqa: B007  `note` reads it
+            track(images, "inputs", batches or observation.batches)
+        ):
             call_quietly(model, batch)
-            place += 1
-    return {path: total.moments() for path, total in sums.items()}
+    return {path: sums.pop(path).moments() for path in paths}
 
 
 def in_memory(
@@ -102,6 +125,6 @@ def in_memory(
         yield portion
 
 
-def needs(layers: Mapping[str, Reader]) -> dict[str, int]:
-    """Return the bytes of each layer's moments."""
-    return {path: moment_bytes(layer) for path, layer in layers.items()}
+def moment_bytes(layer: Reader) -> int:
+    """Return the memory of a layer's float64 moments."""
+    return 8 * (patch_length(layer) + 1) ** 2

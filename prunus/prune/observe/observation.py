@@ -11,8 +11,8 @@ detects. On the official yolov5n at -20 % FLOPs this alone is worth 2 points of 
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,21 +20,22 @@ from torch import Tensor, nn
 
 from prunus.core.console import track
 from prunus.core.errors import PruningError
-from prunus.model.channels.probe import Inputs
+from prunus.model.channels.probe import Inputs, call_quietly, tensors_in
 from prunus.model.channels.table import ChannelTable
-from prunus.prune.evidence import SEED, Calibration, Observation, Observed, output_tensors
-from prunus.prune.observe.readers import (
-    Reader,
-    by_place,
-    patch_length,
-    picture_size,
-    readers,
-    watching,
+from prunus.prune.evidence import (
+    SEED,
+    Calibration,
+    Observation,
+    Observed,
+    Weigh,
+    output_tensors,
 )
+from prunus.prune.observe.readers import Reader, by_place, picture_size, readers, watching
 
 PLACES_PER_IMAGE = 200
 TARGET_BYTES = 2 << 30
 """Memory for what layers put out at these places; larger networks are observed at fewer."""
+FEWEST_PLACES = 16
 BACKGROUND = 0.3
 """Share of the places that is drawn anywhere."""
 BLUR = 3
@@ -48,6 +49,9 @@ def observe(
 ) -> Observation:
     """Run the network over the images, forth and back.
 
+    Left out are layers that do not run exactly once a pass, and those that do not keep the images
+    apart along their first dimension.
+
     Args:
         model: Left as it is; a copy is run, in eval mode.
         table: Its channels; the layers that read some are observed.
@@ -55,145 +59,159 @@ def observe(
         seed: Of signs and places.
 
     Raises:
-        PruningError: There are no images.
+        PruningError: There are no images, or the network says nothing finite of them.
     """
-    watcher = _Watcher(model, table, seed)
-    batches = 0
-    for batch in track(calibration.batches(), "observing", calibration.total):
-        watcher.see(batch, calibration)
-        batches += 1
-    if batches == 0:
+    total = calibration.total or sum(1 for _ in calibration.batches())
+    watcher = _Watcher(model, table, calibration.weigh, total, seed)
+    for batch in track(calibration.batches(), "observing", total):
+        watcher.see(batch)
+    if watcher.batches == 0:
         raise PruningError("calibration: there are no images. Give a data set with some.")
-    return Observation(watcher.result(), calibration, batches)
+    return Observation(watcher.result(), calibration, watcher.batches)
 
 
-class _Watcher:
-    """The copy that is run, and what it has shown so far."""
+def signed_sum(outputs: Sequence[Tensor], weigh: Weigh, random: torch.Generator) -> Tensor:
+    """Return the sum of a network's outputs, weighed, each with a sign drawn by a fair coin.
 
-    def __init__(self, model: nn.Module, table: ChannelTable, seed: int) -> None:
-        self._model = copy.deepcopy(model).eval()
-        self._model.requires_grad_(False)
-        for module in self._model.modules():
-            if getattr(module, "inplace", False) is True:  # what was seen must stay to be read
-                module.inplace = False  # type: ignore[assignment]
-        self._layers = readers(self._model, table)
-        self._paths = {layer: path for path, layer in self._layers.items()}
-        self._random = torch.Generator().manual_seed(seed)
-        self._seen: dict[str, Observed] = {}
-        self._weights: dict[str, Tensor] = {}
-        self._often: set[str] = set()
-        self._outputs: dict[str, Tensor] = {}
-        self._images = 0
-        self._places = PLACES_PER_IMAGE
-
-    def see(self, batch: Inputs, calibration: Calibration) -> None:
-        """Add one batch."""
-        parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
-        for piece in _pieces(batch):
-            self._back_and_forth(piece, calibration)
-            for path, output in self._outputs.items():
-                parts.setdefault(path, []).append(self._pick(path, output))
-            self._outputs.clear()
-        for path, picked in parts.items():
-            seen = self._seen.setdefault(path, Observed())
-            seen.places.append(torch.cat([places for places, _ in picked]))
-            seen.targets.append(torch.cat([targets for _, targets in picked]))
-
-    def result(self) -> dict[str, Observed]:
-        """Return the layers that ran once a pass."""
-        return {
-            path: Observed(seen.places, seen.targets, self._weights[path] / self._images)
-            for path, seen in self._seen.items()
-            if path not in self._often
-        }
-
-    def _back_and_forth(self, piece: Inputs, calibration: Calibration) -> None:
-        def note(layer: Any, _inputs: object, output: Tensor) -> None:
-            path = self._paths[layer]
-            if path in self._outputs:
-                self._often.add(path)
-            output.retain_grad()
-            self._outputs[path] = output
-
-        with torch.enable_grad(), watching(list(self._layers.values()), note):
-            outputs = output_tensors(_call(self._model, _with_gradient(piece)))
-            weights = calibration.weigh([output.detach() for output in outputs])
-            total = sum(
-                (output * weight.sqrt() * self._signs(output)).sum()
-                for output, weight in zip(outputs, weights, strict=True)
-            )
-            if not isinstance(total, Tensor):
-                raise PruningError("calibration: the network puts out no numbers.")
-            total.backward()  # type: ignore[no-untyped-call]
-        self._images += len(outputs[0])
-        if self._images == len(outputs[0]):
-            self._places = self._affordable(calibration)
-
-    def _signs(self, like: Tensor) -> Tensor:
-        coins = torch.randint(0, 2, like.shape, generator=self._random)
-        return (2 * coins - 1).to(like)
-
-    def _affordable(self, calibration: Calibration) -> int:
-        """Return how many places of an image fit into memory."""
-        images = (calibration.total or 1) * self._images * IMAGES_AT_ONCE
-        wide = sum(output.size(1) for output in self._outputs.values()) * 4
-        return max(16, min(PLACES_PER_IMAGE, TARGET_BYTES // max(images * wide, 1)))
-
-    def _pick(self, path: str, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, P) places, drawn where the output matters, and (B * P, O) what is put out."""
-        layer = self._layers[path]
-        gradient = output.grad if output.grad is not None else torch.zeros_like(output)
-        pull = by_place(layer, gradient).double().square()  # (B, places, O)
-        self._weights[path] = self._weights.get(path, torch.zeros(())) + pull.sum((0, 1)).cpu()
-        matter = _blurred(pull.sum(-1), picture_size(layer, output)).float().cpu()
-        share = matter / matter.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        odds = (1 - BACKGROUND) * share + BACKGROUND / matter.size(1)
-        count = min(self._places, matter.size(1))
-        places = torch.multinomial(odds, count, replacement=True, generator=self._random)
-        said = by_place(layer, output.detach())
-        index = places.to(said.device).unsqueeze(-1).expand(-1, -1, said.size(-1))
-        return places, said.gather(1, index).flatten(0, 1).cpu()
+    Raises:
+        PruningError: The outputs are no numbers.
+    """
+    total = torch.zeros((), dtype=torch.float64)
+    for output, weight in zip(outputs, weigh([o.detach() for o in outputs]), strict=True):
+        coins = torch.randint(0, 2, output.shape, generator=random).to(output)
+        total = total.to(output.device) + (output * weight.sqrt() * (2 * coins - 1)).sum().double()
+    if not outputs or not bool(total.isfinite()):
+        raise PruningError(
+            "calibration: the network puts out no finite numbers. Its weights are damaged, or the "
+            "images are."
+        )
+    return total
 
 
-def ordered(observation: Observation, model: nn.Module) -> Iterator[tuple[str, Reader]]:
-    """Yield the observed layers as they are in another network of the same paths."""
-    for path in observation.layers:
-        layer = model.get_submodule(path)
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        yield path, layer
+def pieces(batch: Inputs) -> Sequence[Inputs]:
+    """Return a batch in pieces that are small enough to be run forth and back."""
+    return torch.split(batch, IMAGES_AT_ONCE) if isinstance(batch, Tensor) else (batch,)
 
 
-def moment_bytes(layer: Reader) -> int:
-    """Return the memory of a layer's float64 moments."""
-    return 8 * (patch_length(layer) + 1) ** 2
+def count_images(batch: Inputs) -> int:
+    """Return the length of a batch: that of the first tensor in it."""
+    return len(tensors_in((batch,))[0])
 
 
 def call(model: nn.Module, inputs: Inputs) -> object:
     """Run a network on its inputs, in whatever mode it is."""
-    return _call(model, inputs)
-
-
-def _call(model: nn.Module, inputs: Inputs) -> object:
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
 
 
-def _pieces(batch: Inputs) -> Sequence[Inputs]:
-    return torch.split(batch, IMAGES_AT_ONCE) if isinstance(batch, Tensor) else (batch,)
+class _Watcher:
+    """The copy that is run, and what it has shown so far."""
 
+    def __init__(
+        self, model: nn.Module, table: ChannelTable, weigh: Weigh, total: int, seed: int
+    ) -> None:
+        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._layers = readers(self._model, table)
+        self._paths = {layer: path for path, layer in self._layers.items()}
+        self._weigh, self._total = weigh, total
+        self._random = torch.Generator().manual_seed(seed)
+        self._seen: dict[str, Observed] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._unfit: set[str] = set()
+        self._images = 0
+        self._places = 0
+        self.batches = 0
 
-def _with_gradient(piece: Inputs) -> Inputs:
-    def mark(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.is_floating_point():
-            return value.detach().clone().requires_grad_(True)
-        return value
+    def see(self, batch: Inputs) -> None:
+        """Add one batch."""
+        if self.batches == 0:
+            self._look_ahead(batch)
+        parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        for piece in pieces(batch):
+            for path, (output, gradient) in self._back_and_forth(piece).items():
+                picked = self._pick(path, output, gradient, count_images(piece))
+                parts.setdefault(path, []).append(picked)
+        for path, picks in parts.items():
+            seen = self._seen.setdefault(path, Observed())
+            seen.places.append(torch.cat([places for places, _ in picks]))
+            seen.targets.append(torch.cat([targets for _, targets in picks]))
+        self._images += count_images(batch)
+        self.batches += 1
 
-    if isinstance(piece, Mapping):
-        return {name: mark(value) for name, value in piece.items()}
-    if isinstance(piece, tuple):
-        return tuple(mark(value) for value in piece)
-    return mark(piece)  # type: ignore[no-any-return]
+    def result(self) -> dict[str, Observed]:
+        """Return what was seen, layer by layer."""
+        return {
+            path: Observed(seen.places, seen.targets, self._weights[path] / self._images)
+            for path, seen in self._seen.items()
+            if path not in self._unfit and len(seen.places) == self.batches
+        }
+
+    def _look_ahead(self, batch: Inputs) -> None:
+        """Find the layers that cannot be observed, and how many places memory is enough for."""
+        whole, apart = self._rows(batch), Counter[str]()
+        for piece in pieces(batch):
+            apart.update(self._rows(piece))
+        self._unfit |= {path for path, rows in apart.items() if whole.get(path) != rows}
+        wide = sum(len(self._layers[path].weight) for path in whole if path not in self._unfit)
+        bytes_a_place = 4 * wide * self._total * count_images(batch)
+        affordable = TARGET_BYTES // max(bytes_a_place, 1)
+        self._places = max(FEWEST_PLACES, min(PLACES_PER_IMAGE, affordable))
+
+    def _rows(self, inputs: Inputs) -> dict[str, int]:
+        """Return the length of each layer's output, as far as it has the expected dimensions."""
+        rows: dict[str, int] = {}
+
+        def note(layer: Reader, _given: Tensor, output: Tensor) -> None:
+            path = self._paths[layer]
+            flat = output.ndim != 4 if isinstance(layer, nn.Conv2d) else output.ndim < 2
+            if path in rows or flat:
+                self._unfit.add(path)
+            rows[path] = len(output)
+
+        with watching(list(self._layers.values()), note):
+            call_quietly(self._model, inputs)
+        return rows
+
+    def _back_and_forth(self, piece: Inputs) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return what each layer puts out, and the gradient there."""
+        said: dict[str, Tensor] = {}
+
+        def note(layer: Reader, _given: Tensor, output: Tensor) -> Tensor | None:
+            path = self._paths[layer]
+            if path in self._unfit:
+                return None
+            if not output.requires_grad:  # nothing before it is observed
+                output.requires_grad_()
+            said[path] = output
+            return output.clone()  # what follows may write into it
+
+        with torch.enable_grad(), watching(list(self._layers.values()), note):
+            outputs = output_tensors(call(self._model, piece))
+            total = signed_sum(outputs, self._weigh, self._random)
+        if not total.requires_grad:
+            return {path: (output, torch.zeros_like(output)) for path, output in said.items()}
+        gradients = torch.autograd.grad(
+            total, list(said.values()), allow_unused=True, materialize_grads=True
+        )
+        pairs = zip(said.items(), gradients, strict=True)
+        return {path: (output.detach(), gradient) for (path, output), gradient in pairs}
+
+    def _pick(
+        self, path: str, output: Tensor, gradient: Tensor, images: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return (B, P) places, drawn where the output matters, and (B * P, O) what is put out."""
+        layer = self._layers[path]
+        pull = by_place(layer, gradient).double().square()  # (B, places, O)
+        self._weights[path] = self._weights.get(path, torch.zeros(())) + pull.sum((0, 1)).cpu()
+        matter = _blurred(pull.sum(-1), picture_size(layer, output)).cpu()
+        share = matter / matter.sum(1, keepdim=True).clamp(min=torch.finfo(matter.dtype).tiny)
+        odds = (1 - BACKGROUND) * share + BACKGROUND / matter.size(1)
+        count = min(max(1, self._places * images // len(output)), matter.size(1))
+        places = torch.multinomial(odds, count, replacement=True, generator=self._random)
+        said = by_place(layer, output)
+        index = places.to(said.device).unsqueeze(-1).expand(-1, -1, said.size(-1))
+        return places, said.gather(1, index).flatten(0, 1).cpu()
 
 
 def _blurred(matter: Tensor, size_hw: tuple[int, int] | None) -> Tensor:

@@ -1,7 +1,8 @@
 """Layers that read channels, seen as linear maps from a patch of their input to one place of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,8 @@ from prunus.model.channels.table import ChannelTable
 Reader = nn.Conv2d | nn.Linear
 """A layer without groups, whose output at a place is weight @ patch + bias."""
 
-
-class Arrived(Exception):  # noqa: N818 - no error: it ends a forward pass early
-    """Ends a forward pass whose rest is not needed."""
+Note = Callable[[Reader, Tensor, Tensor], Tensor | None]
+"""(layer, what it read, what it put out) -> what goes on instead, or None."""
 
 
 def readers(model: nn.Module, table: ChannelTable) -> dict[str, Reader]:
@@ -40,18 +40,17 @@ def readers(model: nn.Module, table: ChannelTable) -> dict[str, Reader]:
     return found
 
 
+def reader_at(model: nn.Module, path: str) -> Reader:
+    """Return the layer at a path where `readers` found one, in any network of the same paths."""
+    layer = model.get_submodule(path)
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
+        raise TypeError(f"{path}: a {type(layer).__name__} is no reader")
+    return layer
+
+
 def patch_length(layer: Reader) -> int:
     """Return how many values of its input one output of a layer sees."""
     return layer.weight[0].numel()
-
-
-def places_of(layer: Reader, output: Tensor) -> int:
-    """Return at how many places of one image a layer answers."""
-    return (
-        output[0, 0].numel()
-        if isinstance(layer, nn.Conv2d)
-        else output[0].numel() // max(output.size(-1), 1)
-    )
 
 
 def by_place(layer: Reader, output: Tensor) -> Tensor:
@@ -101,19 +100,29 @@ def read_patches(layer: Reader, given: Tensor, places: Tensor) -> Tensor:
     return seen.permute(0, 2, 1, 3).reshape(batch * count, -1)
 
 
+def given_to(inputs: Sequence[Any], named: Mapping[str, Any]) -> Tensor:
+    """Return what a layer was called with, by position or as `input`."""
+    given: Tensor = inputs[0] if inputs else named["input"]
+    return given
+
+
 @contextmanager
-def watching(layers: Sequence[nn.Module], note: object) -> Iterator[None]:
-    """Call `note(layer, inputs, output)` whenever one of the layers has run."""
-    hooks = [layer.register_forward_hook(note) for layer in layers]  # type: ignore[arg-type]
+def watching(layers: Sequence[Reader], note: Note) -> Iterator[None]:
+    """Call `note` whenever one of the layers has run."""
+
+    def hook(layer: Any, inputs: Sequence[Any], named: Mapping[str, Any], output: Tensor) -> Any:
+        return note(layer, given_to(inputs, named), output)
+
+    hooks = [layer.register_forward_hook(hook, with_kwargs=True) for layer in layers]
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in hooks:
+            handle.remove()
 
 
 def _is_reader(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.Linear):
+    if type(layer) is nn.Linear:
         return True
     return (
         type(layer) is nn.Conv2d

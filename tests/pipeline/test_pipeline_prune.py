@@ -1,0 +1,144 @@
+"""`prune` on files: every budget, dry runs, blocks, a sensitivity file, and what the report says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from prunus.core.config import parse
+from prunus.core.errors import ConfigError, PruningError
+from prunus.model.cost import count_flops, count_parameters
+from prunus.pipeline.prune import prune
+from prunus.pipeline.sensitivity import sensitivity
+from prunus.prune.config import PruneConfig
+from prunus.prune.plan import apply_plan, read_plan
+from prunus.prune.sensitivity.config import SensitivityConfig
+from prunus.weights.files import load_weights
+
+pytestmark = pytest.mark.integration
+SIDE = 64
+
+
+def cut(weights: Path, out: Path, **values: object) -> dict[str, Any]:
+    settings = {
+        "weights": weights,
+        "out": out,
+        "image_size": SIDE,
+        "batch_size": 4,
+        "latency": False,
+        **values,
+    }
+    return prune(parse(PruneConfig, settings))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("budget", ["flops", "params"])
+def test_a_budget_of_costs_is_kept(budget: str, weights: Path, tmp_path: Path) -> None:
+    report = cut(weights, tmp_path / "p", **{budget: 0.7})
+    dense, smaller = (load_weights(Path(path)).detector for path in (weights, report["weights"]))
+    count = {"flops": count_flops, "params": count_parameters}[budget]
+    share = count(smaller) / count(dense)
+    assert 0.6 < share <= 0.7
+    assert report["achieved"] == pytest.approx(share, abs=1e-3)
+
+
+def test_repair_with_images_is_reported_step_by_step(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    report = cut(weights, tmp_path / "p", data=orchard, flops=0.8)
+    errors = report["repair"]["errors"]
+    assert list(errors) == ["as cut", "ridge", "walk", "batch norm"]
+    assert errors[report["repair"]["kept"]] == min(errors.values())
+    assert report["before"]["metrics"]["map50"] is not None
+
+
+def test_a_speedup_is_predicted_and_measured(weights: Path, tmp_path: Path) -> None:
+    report = cut(weights, tmp_path / "p", speedup=1.3, image_size=128)
+    checked = report["latency_prediction"]
+    assert checked["runtime"] == "onnx"
+    assert checked["predicted_speedup"] >= 1.3 * 0.999
+    assert checked["measured_speedup"] > 0
+    assert report["budget"]["kind"] == "latency"
+
+
+def test_a_dry_run_predicts_and_cuts_nothing(weights: Path, tmp_path: Path) -> None:
+    report = cut(weights, tmp_path / "p", flops=0.6, dry_run=True)
+    dense = load_weights(weights).detector
+    assert report["predicted"]["params"]["before"] == count_parameters(dense)
+    assert report["predicted"]["flops"]["before"] == pytest.approx(count_flops(dense))
+    assert report["predicted"]["flops"]["after"] <= 0.6 * count_flops(dense)
+    assert any(width["reason"] == "an output of the model" for width in report["widths"])
+    assert not (tmp_path / "p" / "pruned.safetensors").exists()
+
+
+def test_the_prediction_of_a_dry_run_is_what_the_cut_gives(weights: Path, tmp_path: Path) -> None:
+    told = cut(weights, tmp_path / "dry", params=0.5, dry_run=True)["predicted"]
+    smaller = load_weights(Path(cut(weights, tmp_path / "p", params=0.5)["weights"])).detector
+    assert told["params"]["after"] == count_parameters(smaller)
+    assert told["flops"]["after"] == pytest.approx(count_flops(smaller))
+
+
+def test_the_plan_makes_the_same_widths_again(weights: Path, tmp_path: Path) -> None:
+    report = cut(weights, tmp_path / "p", percent=0.5)
+    smaller = load_weights(Path(report["weights"])).detector
+    again = apply_plan(read_plan(report["plan"]), load_weights(weights).detector)
+    again.load_state_dict(smaller.state_dict())
+    image = torch.rand(1, 3, SIDE, SIDE)
+    with torch.no_grad():
+        pairs = zip(again.eval()(image), smaller.eval()(image), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_whole_blocks_go_first(weights: Path, orchard: Path, tmp_path: Path) -> None:
+    report = cut(weights, tmp_path / "p", data=orchard, flops=0.8, remove_blocks=2)
+    smaller = load_weights(Path(report["weights"])).detector
+    assert len(report["blocks"]) == 2
+    paths = [path for path, _ in load_weights(weights).detector.named_modules()]
+    assert set(report["blocks"]) <= set(paths)
+    assert sum(len(row.m) for row in smaller.model if type(row).__name__ == "C3") == 11 - 2
+
+
+def test_a_sensitivity_file_decides_how_much_each_layer_loses(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    measured = parse(
+        SensitivityConfig,
+        {
+            "weights": weights,
+            "data": orchard,
+            "image_size": SIDE,
+            "batch_size": 4,
+            "quick": True,
+            "ratios": (0.25, 0.5, 0.75),
+            "out": tmp_path / "s",
+        },
+    )
+    sensitivity(measured)
+    file = tmp_path / "s" / "sensitivity.jsonl"
+    with_file = cut(weights, tmp_path / "a", flops=0.7, sensitivity=file)
+    without = cut(weights, tmp_path / "b", flops=0.7)
+    assert with_file["widths"] != without["widths"]
+    with pytest.raises(PruningError, match="was measured on other weights than"):
+        cut(Path(without["weights"]), tmp_path / "c", flops=0.7, sensitivity=file)
+
+
+def test_two_budgets_are_refused(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give one budget, not --flops and --speedup"):
+        cut(weights, tmp_path / "p", flops=0.7, speedup=2)
+
+
+def test_blocks_need_images(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--remove-blocks: looks at training images"):
+        cut(weights, tmp_path / "p", remove_blocks=1)
+
+
+def test_the_report_is_json(weights: Path, tmp_path: Path) -> None:
+    cut(weights, tmp_path / "p", flops=0.7)
+    report = json.loads((tmp_path / "p" / "report.json").read_text("utf-8"))
+    assert report["before"]["params"] > report["after"]["params"]
