@@ -148,6 +148,7 @@ class _Chain:
             criterion=settings.criterion,
             scope=settings.scope,
             round_to=settings.round_to,
+            repair="bn",
             latency=False,
         )
         return self._model("pruned", report["weights"])

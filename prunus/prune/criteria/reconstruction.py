@@ -170,7 +170,9 @@ def _by_length(channel: Tensor) -> list[tuple[Tensor, Tensor]]:
         (m,) channels with (m, s) places, for every s.
     """
     order = channel.argsort(stable=True)
-    held, lengths = channel[order].unique_consecutive(return_counts=True)
+    lengths = channel.bincount()
+    held = lengths.nonzero().flatten()
+    lengths = lengths[held]
     starts = lengths.cumsum(0) - lengths
     return [
         (
@@ -200,12 +202,15 @@ def _first_order(
     others = []
     for group in groups:
         columns = group.slots_of("column")
-        rest = tuple(slot for slot in columns if slot not in solved[group.name])
+        done = {slot.tensor for slot in solved[group.name]}
+        rest = tuple(slot for slot in columns if slot.tensor not in done)
         if rest or not columns:
             others.append(replace(group, slots=rest or group.slots))
     if others:
         calibration = _signed_losses(evidence.images(NAME), evidence.seed)
-        for name, change in taylor.score(others, replace(evidence, calibration=calibration)).items():
+        for name, change in taylor.score(
+            others, replace(evidence, calibration=calibration)
+        ).items():
             charges[name] = change.double()
     return charges
 

@@ -13,6 +13,13 @@ from prunus.prune.observe.observation import call
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
+def has_statistics(model: nn.Module) -> bool:
+    """Return whether there is a batch norm that keeps statistics."""
+    return any(
+        isinstance(module, BATCH_NORMS) and module.track_running_stats for module in model.modules()
+    )
+
+
 def recalibrate(model: nn.Module, images: Iterable[Inputs]) -> nn.Module:
     """Return a copy whose batch-norm statistics are those of `images`, averaged over the batches.
 

@@ -1,10 +1,12 @@
 """Which repair a cut network gets: whatever brings its outputs nearest to the dense one's.
 
 Judged on calibration images that no repair was fitted to, without labels, so that a validation
-split stays untouched.
+split stays untouched. A single batch is all there is to fit to and to judge by; then no layer is
+refitted on its own.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +19,8 @@ from prunus.core.console import log
 from prunus.model.channels.probe import Inputs, call_quietly
 from prunus.model.channels.table import ChannelTable
 from prunus.prune.evidence import Calibration, Observation, output_tensors
-from prunus.prune.repair.batch_norm import recalibrate
+from prunus.prune.observe.observation import observe
+from prunus.prune.repair.batch_norm import has_statistics, recalibrate
 from prunus.prune.repair.ridge import cut_layers, solve_from_dense_
 from prunus.prune.repair.walk import Refit, walk_
 
@@ -66,8 +69,12 @@ def repair(
         table: Its channels.
         tags: (R,) the removed ones.
         calibration: The images.
-        method: "bn": batch-norm statistics only; "ridge": layers solved anew, then those.
-        observation: Of the dense network, for "ridge".
+        method: "bn": batch-norm statistics only; "ridge": layers solved anew, then those; "none":
+            nothing, the error is measured.
+        observation: Of the dense network, for "ridge"; made here if there is none yet.
+
+    Raises:
+        PruningError: There are no images.
     """
     total = sum(1 for _ in calibration.batches())
     judging = max(1, total // JUDGING_SHARE) if total > 1 else 0
@@ -84,7 +91,8 @@ def repair(
         if errors[step] < errors[kept]:
             best, kept = candidate, step
 
-    if method == "ridge" and observation is not None:
+    if method == "ridge":
+        observation = observation or observe(model, table, calibration)
         solved = copy.deepcopy(smaller)
         cuts = cut_layers(solved, model, table, tags, observation)
         solve_from_dense_(cuts, solved, model, observation, fitting)
@@ -94,7 +102,8 @@ def repair(
             cuts = cut_layers(walked, model, table, tags, observation)
             layers = tuple(walk_(cuts, walked, model, observation, fitting))
             consider("walk", walked)
-    consider("batch norm", recalibrate(best, islice(calibration.batches(), fitting)))
+    if method != "none" and has_statistics(best):
+        consider("batch norm", recalibrate(best, islice(calibration.batches(), fitting)))
     outcome = Repair(errors, kept, layers)
     log.info("%s", outcome.summary())
     return best, outcome
@@ -117,6 +126,7 @@ def _judge(
             for one, other, weight in zip(given, wanted, weights, strict=True):
                 lost += float((weight * (one - other).double().square()).sum())
                 varied += float((weight * (other - other.mean()).double().square()).sum())
-        return lost / max(varied, torch.finfo(torch.float64).tiny)
+        share = lost / max(varied, torch.finfo(torch.float64).tiny)
+        return share if math.isfinite(share) else math.inf
 
     return error

@@ -5,23 +5,28 @@ them ran before the layer in question, hand out what they said the last time. On
 runs again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import Any
 
 from torch import Tensor, nn
 
-from prunus.model.channels.probe import Inputs, call_quietly
-from prunus.prune.observe.readers import Arrived
+from prunus.model.channels.probe import Inputs, call_quietly, tensors_in
+from prunus.prune.observe.readers import given_to
 
 REPLAY_BYTES = 4 << 30
 """Memory for what finished modules said; those that do not fit run again."""
 
 
-class Replay:
-    """A network that is being changed layer by layer, from its inputs on.
+class Arrived(Exception):  # noqa: N818 - no error: it ends a forward pass early
+    """Ends a forward pass whose rest is not needed."""
 
-    Whoever changes a layer does so in the order of `order`, and never goes back.
+
+class Replay:
+    """A network that is being changed layer by layer, in the order in which they run.
+
+    Whoever asks for a layer has made all changes to those before it, and never goes back.
     """
 
     def __init__(self, model: nn.Module, batches: Callable[[], Iterable[Inputs]]) -> None:
@@ -40,82 +45,96 @@ class Replay:
             self._forget(stale)
         replayed = dict(self._records)
         fresh = [name for name in finished if name not in replayed]
-        arrived: list[Tensor] = []
-
-        def arrive(_layer: nn.Module, inputs: Sequence[Tensor]) -> None:
-            arrived.append(inputs[0])
-            raise Arrived
-
-        hook = self._modules[path].register_forward_pre_hook(arrive)
+        batches = 0
         try:
             for number, batch in enumerate(self._batches()):
                 with self._replaying(replayed, number), self._recording(fresh):
-                    try:
-                        call_quietly(self._model, batch)
-                    except Arrived:
-                        yield arrived.pop()
+                    given = self._arriving(path, batch)
+                yield given
+                batches = number + 1
+            whole = batches
+        except BaseException:
+            whole = 0
+            raise
+        finally:
+            for name in fresh:
+                if name in self._records and len(self._records[name]) != whole:
+                    self._forget(name)
+
+    def _arriving(self, path: str, batch: Inputs) -> Tensor:
+        """Run the network as far as the layer."""
+        arrived: list[Tensor] = []
+
+        def arrive(_layer: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any]) -> None:
+            arrived.append(given_to(inputs, named))
+            raise Arrived
+
+        hook = self._modules[path].register_forward_pre_hook(arrive, with_kwargs=True)
+        try:
+            call_quietly(self._model, batch)
+        except Arrived:
+            pass
         finally:
             hook.remove()
-        whole = max((len(said) for said in self._records.values()), default=0)
-        for name in [name for name, said in self._records.items() if len(said) < whole]:
-            self._forget(name)
+        return arrived[0]
 
     def _watch_once(self) -> None:
-        """Run one batch to see in which order modules begin and end."""
-        clock = iter(range(1 << 62))
-        often: set[str] = set()
+        """Run one batch to see in which order modules begin and end, and which can be replayed.
+
+        Those that run once, put out a tensor and write into nothing that they were given.
+        """
+        clock = count()
+        versions: dict[str, list[int]] = {}
+        never: set[str] = set()
 
         def enter(path: str) -> Callable[..., None]:
-            def note(*_: object) -> None:
+            def note(_module: nn.Module, *given: object) -> None:
                 if path in self._enters:
-                    often.add(path)
+                    never.add(path)
                 self._enters[path] = next(clock)
+                versions[path] = _versions(given)
 
             return note
 
         def leave(path: str) -> Callable[..., None]:
-            def note(_module: nn.Module, _inputs: object, output: object) -> None:
+            def note(_module: nn.Module, *given: object) -> None:
                 self._leaves[path] = next(clock)
-                if not isinstance(output, Tensor):
-                    often.add(path)
+                if versions[path] != _versions(given[:-1]) or not isinstance(given[-1], Tensor):
+                    never.add(path)
 
             return note
 
-        hooks = []
-        for path, module in self._modules.items():
-            hooks.append(module.register_forward_pre_hook(enter(path)))
-            hooks.append(module.register_forward_hook(leave(path)))
-        try:
+        with ExitStack() as stack:
+            for path, module in self._modules.items():
+                begins = module.register_forward_pre_hook(enter(path), with_kwargs=True)
+                ends = module.register_forward_hook(leave(path), with_kwargs=True)
+                stack.callback(begins.remove)
+                stack.callback(ends.remove)
             call_quietly(self._model, next(iter(self._batches())))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        for path in often:
+        for path in never:
             self._leaves.pop(path, None)
 
     def _finished_before(self, path: str) -> set[str]:
-        """Return the outermost modules that run once, and before this layer begins."""
+        """Return the outermost modules that can be replayed and end before this layer begins."""
         begin = self._enters[path]
         done = {name for name, end in self._leaves.items() if end < begin}
         return {name for name in done if name.rpartition(".")[0] not in done}
 
     @contextmanager
-    def _replaying(self, records: dict[str, list[Tensor]], number: int) -> Iterator[None]:
+    def _replaying(self, records: Mapping[str, list[Tensor]], number: int) -> Iterator[None]:
         def again(said: Tensor) -> Callable[..., Tensor]:
             return lambda *_inputs, **_options: said.clone()  # what follows may write into it
 
-        patched = [self._modules[path] for path in records]
-        for module, said in zip(patched, records.values(), strict=True):
-            module.__dict__["forward"] = again(said[number])
-        try:
+        with ExitStack() as stack:
+            for path, said in records.items():
+                own = self._modules[path].__dict__
+                stack.callback(_put_back, own, own.get("forward"))
+                own["forward"] = again(said[number])
             yield
-        finally:
-            for module in patched:
-                del module.__dict__["forward"]
 
     @contextmanager
     def _recording(self, paths: Sequence[str]) -> Iterator[None]:
-        def record(path: str) -> Any:
+        def record(path: str) -> Callable[..., None]:
             def note(_module: nn.Module, _inputs: object, output: Tensor) -> None:
                 size = output.numel() * output.element_size()
                 if self._bytes + size <= REPLAY_BYTES:
@@ -132,3 +151,16 @@ class Replay:
     def _forget(self, path: str) -> None:
         said = self._records.pop(path)
         self._bytes -= sum(tensor.numel() * tensor.element_size() for tensor in said)
+
+
+def _put_back(own: dict[str, Any], forward: object) -> None:
+    """Undo a patch of a module's forward, which may have been somebody's patch before."""
+    if forward is None:
+        del own["forward"]
+    else:
+        own["forward"] = forward
+
+
+def _versions(given: object) -> list[int]:
+    """Return how often each tensor was written into."""
+    return [tensor._version for tensor in tensors_in(given)]

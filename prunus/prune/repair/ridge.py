@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from prunus.model.channels.table import ChannelTable
 from prunus.prune.evidence import Observation
-from prunus.prune.observe.moments import Moments, in_memory, measure_moments, needs
-from prunus.prune.observe.observation import ordered
-from prunus.prune.observe.readers import Reader
+from prunus.prune.observe.moments import Moments, in_memory, measure_moments, moment_bytes
+from prunus.prune.observe.readers import Reader, reader_at
 from prunus.prune.surgery import named_tensors
 
 RIDGE = 1e-2
@@ -53,19 +52,19 @@ def cut_layers(
 ) -> list[Cut]:
     """Return the observed layers that lost inputs and can take an offset, in order of running."""
     cuts = []
-    after = dict(ordered(observation, smaller))
-    for path, dense in ordered(observation, model):
+    for path in observation.layers:
+        dense, layer = reader_at(model, path), reader_at(smaller, path)
         weight = f"{path}.weight"
         stays = ~torch.isin(table.tags[weight, 1], tags)
         norm = table.norms.get(weight, "")
-        if bool(stays.all()) or (after[path].bias is None and not norm):
+        if bool(stays.all()) or (layer.bias is None and not norm):
             continue
         kernel = dense.weight[0, 0].numel()
         columns = stays.nonzero().flatten()[:, None] * kernel + torch.arange(kernel)
         rows = torch.arange(len(dense.weight))
         if (weight, 0) in table.tags:
             rows = (~torch.isin(table.tags[weight, 0], tags)).nonzero().flatten()
-        cuts.append(Cut(path, dense, after[path], rows, columns.flatten(), norm))
+        cuts.append(Cut(path, dense, layer, rows, columns.flatten(), norm))
     return cuts
 
 
@@ -81,9 +80,9 @@ def solve_from_dense_(
     In closed form from the dense network's own inputs: one pass over the images for all layers (or
     as many as `moments.MEMORY_BYTES` asks for).
     """
-    layers = {cut.path: cut.dense for cut in cuts}
     by_path = {cut.path: cut for cut in cuts}
-    for portion in in_memory(by_path, needs(layers), {path: [path] for path in by_path}):
+    needs = {path: moment_bytes(cut.dense) for path, cut in by_path.items()}
+    for portion in in_memory(by_path, needs, {path: [path] for path in by_path}):
         moments = measure_moments(model, observation, portion, batches)
         for path in portion:
             _solve_from_dense(by_path[path], moments[path], smaller, model)
@@ -106,39 +105,38 @@ def solve(covariance: Tensor, cross: Tensor, prior: Tensor, ridge: float) -> Ten
 
 def offset_of(cut: Cut, smaller: nn.Module, model: nn.Module) -> Tensor:
     """Return (O',) float64: what the layer adds to its weighted inputs, norm included."""
-    bias = cut.layer.bias
-    offset = torch.zeros(len(cut.rows), dtype=torch.float64)
-    if bias is not None:
-        offset += bias.detach().double().cpu()
-    if cut.norm:
-        dense, own = (named_tensors(network)[cut.norm] for network in (model, smaller))
-        offset += (dense[cut.rows.to(dense.device)] - own).double().cpu()
-    return offset
+    offset = _held_by_norm(cut, smaller, model)
+    return offset if cut.layer.bias is None else offset + cut.layer.bias.detach().double()
 
 
 def set_layer_(
     cut: Cut, weight: Tensor, offset: Tensor, smaller: nn.Module, model: nn.Module
 ) -> None:
     """Give a layer its weights, and its bias or its norm's running mean the offset, in place."""
+    rest = offset.to(cut.layer.weight.device) - offset_of(cut, smaller, model)
     cut.layer.weight.data.copy_(weight.view_as(cut.layer.weight))
     if cut.layer.bias is not None:
-        held = torch.zeros_like(offset)
-        if cut.norm:  # what the norm takes off already stays there
-            dense, own = (named_tensors(network)[cut.norm] for network in (model, smaller))
-            held = (dense[cut.rows.to(dense.device)] - own).double().cpu()
-        cut.layer.bias.data.copy_((offset - held).to(cut.layer.bias))
-        return
-    dense = named_tensors(model)[cut.norm][cut.rows.to(cut.layer.weight.device)]
-    mean = named_tensors(smaller)[cut.norm]
-    mean.data.copy_((dense.double().cpu() - offset).to(mean))
+        cut.layer.bias.data.add_(rest)
+    else:
+        named_tensors(smaller)[cut.norm].data.sub_(rest)
+
+
+def _held_by_norm(cut: Cut, smaller: nn.Module, model: nn.Module) -> Tensor:
+    """Return (O',) float64: what the norm takes off less than the dense one's does."""
+    own = cut.layer.weight
+    if not cut.norm:
+        return torch.zeros(len(cut.rows), dtype=torch.float64, device=own.device)
+    dense, mean = (named_tensors(network)[cut.norm].double() for network in (model, smaller))
+    return dense[cut.rows.to(dense.device)] - mean
 
 
 def _solve_from_dense(cut: Cut, moments: Moments, smaller: nn.Module, model: nn.Module) -> None:
-    weight = cut.dense.weight.detach().double().flatten(1).cpu()
-    kept = moments.covariance.cpu()[cut.columns]
-    solved = solve(kept[:, cut.columns], kept @ weight.T, weight[:, cut.columns], RIDGE)
-    mean = moments.mean.cpu()
-    offset = weight @ mean - solved @ mean[cut.columns]
+    mean, covariance = moments
+    columns, rows = cut.columns.to(mean.device), cut.rows.to(mean.device)
+    weight = cut.dense.weight.detach().to(mean).flatten(1)[rows]
+    kept = covariance[columns]
+    solved = solve(kept[:, columns], kept @ weight.T, weight[:, columns], RIDGE)
+    offset = weight @ mean - solved @ mean[columns]
     if cut.dense.bias is not None:
-        offset += cut.dense.bias.detach().double().cpu()
-    set_layer_(cut, solved[cut.rows], offset[cut.rows], smaller, model)
+        offset += cut.dense.bias.detach()[rows]
+    set_layer_(cut, solved, offset, smaller, model)

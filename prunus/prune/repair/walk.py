@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from prunus.core.console import track
 from prunus.prune.evidence import Observation, Observed
-from prunus.prune.observe.readers import read_patches
+from prunus.prune.observe.moments import Moments, Sums
+from prunus.prune.observe.readers import patch_length, read_patches
 from prunus.prune.repair.replay import Replay
 from prunus.prune.repair.ridge import Cut, offset_of, set_layer_, solve
 
 RIDGES = (1e-2, 1e-1, 1.0, 10.0)
+STILL = 1e-9
+"""Variance, relative to a layer's largest, below which an output is taken for a constant."""
 
 
 class Refit(NamedTuple):
@@ -39,22 +42,45 @@ class Refit(NamedTuple):
         return self.after < self.before
 
 
-class _Sums(NamedTuple):
-    """Moments of inputs with targets over some batches."""
+class _Regression(NamedTuple):
+    """Moments of inputs with what is wanted, over some batches.
+
+    Attributes:
+        mean: (D,) of the inputs.
+        covariance: (D, D) of the inputs.
+        cross: (D, O) covariance of inputs with what is wanted.
+        target_mean: (O,) of what is wanted.
+        target_variance: (O,) of what is wanted.
+    """
 
     mean: Tensor
     covariance: Tensor
+    cross: Tensor
     target_mean: Tensor
     target_variance: Tensor
-    cross: Tensor
+
+    @classmethod
+    def of(cls, moments: Moments, length: int) -> "_Regression":
+        """Take apart the moments of inputs, so many values long, followed by what is wanted."""
+        mean, covariance = moments
+        return cls(
+            mean[:length],
+            covariance[:length, :length],
+            covariance[:length, length:],
+            mean[length:],
+            covariance.diagonal()[length:],
+        )
 
     def error(self, weight: Tensor, offset: Tensor) -> float:
-        """Return the squared error as a share of the targets' variance, mean over outputs."""
+        """Return the squared error as a share of the variance of what is wanted, mean over outputs.
+
+        Outputs that never change say nothing of a fit and do not count.
+        """
         shift = weight @ self.mean + offset - self.target_mean
         fitted = ((weight @ self.covariance) * weight).sum(1)
         squared = self.target_variance - 2 * (weight.T * self.cross).sum(0) + fitted + shift**2
-        tiny = torch.finfo(torch.float64).tiny
-        return float((squared / self.target_variance.clamp(min=tiny)).mean())
+        varied = self.target_variance > STILL * self.target_variance.max()
+        return float((squared / self.target_variance)[varied].mean().nan_to_num(0.0))
 
 
 def walk_(
@@ -88,18 +114,9 @@ def _refit(
     replay: Replay,
     fitting: int,
 ) -> Refit:
-    pairs = [
-        (
-            read_patches(cut.layer, given, places.to(given.device)).double().cpu(),
-            targets[:, cut.rows].double(),
-        )
-        for given, places, targets in zip(
-            replay.inputs_of(cut.path), seen.places, seen.targets, strict=True
-        )
-    ]
-    fit, judge = _sums(pairs[:fitting]), _sums(pairs[fitting:])
-    prior = cut.layer.weight.detach().double().flatten(1).cpu()
-    before = judge.error(prior, offset_of(cut, smaller, model))
+    fit, judge = _regressions(cut, seen, replay, fitting)
+    prior = cut.layer.weight.detach().to(fit.mean).flatten(1)
+    before = judge.error(prior, offset_of(cut, smaller, model).to(fit.mean))
     best: tuple[float, Tensor, Tensor] | None = None
     for ridge in RIDGES:
         weight = solve(fit.covariance, fit.cross, prior, ridge)
@@ -108,22 +125,21 @@ def _refit(
         if best is None or error < best[0]:
             best = (error, weight, offset)
     assert best is not None
-    if best[0] < before:
+    refit = Refit(cut.path, before, best[0])
+    if refit.kept:
         set_layer_(cut, best[1], best[2], smaller, model)
-    return Refit(cut.path, before, best[0])
+    return refit
 
 
-def _sums(pairs: Sequence[tuple[Tensor, Tensor]]) -> _Sums:
-    count = sum(len(seen) for seen, _ in pairs)
-    mean = torch.stack([seen.sum(0) for seen, _ in pairs]).sum(0) / count
-    target_mean = torch.stack([target.sum(0) for _, target in pairs]).sum(0) / count
-    second = sum((seen.T @ seen for seen, _ in pairs), torch.zeros(len(mean), len(mean)).double())
-    cross = sum((s.T @ t for s, t in pairs), torch.zeros(len(mean), len(target_mean)).double())
-    squares = torch.stack([target.square().sum(0) for _, target in pairs]).sum(0)
-    return _Sums(
-        mean,
-        second / count - torch.outer(mean, mean),
-        target_mean,
-        squares / count - target_mean**2,
-        cross / count - torch.outer(mean, target_mean),
-    )
+def _regressions(
+    cut: Cut, seen: Observed, replay: Replay, fitting: int
+) -> tuple[_Regression, _Regression]:
+    """Return what a layer now reads with what it is to say: to fit to, and to judge by."""
+    fit, judge = Sums(), Sums()
+    arrivals = zip(replay.inputs_of(cut.path), seen.places, seen.targets, strict=True)
+    for number, (given, places, targets) in enumerate(arrivals):
+        patches = read_patches(cut.layer, given, places.to(given.device))
+        wanted = targets[:, cut.rows].to(patches)
+        (fit if number < fitting else judge).add(torch.cat((patches, wanted), dim=1))
+    length = patch_length(cut.layer)
+    return _Regression.of(fit.moments(), length), _Regression.of(judge.moments(), length)
