@@ -140,6 +140,7 @@ class _Job:
             "keep": row_paths(self.detector, settings.keep),
             "calibration": self._calibration(),
             "repair": settings.repair,
+            "carriers": settings.carriers,
             "loss_curves": self._loss_curves(),
             "pricing": self.latency and self.latency.pricing(efficient=automatic),
             "cost_inputs": published_input(),
@@ -201,6 +202,9 @@ def _cut(job: _Job, run: Run) -> None:
         "before": sides["before"].facts(),
         "after": sides["after"].facts(),
         **selection_facts(result.selection),
+        "carriers": None
+        if result.carried is None
+        else {"groups": list(result.carried.groups), "residual": result.carried.residual},
         "blocks": list(result.plan.blocks),
         "pinned": dict(result.pinned),
         "error": result.error,

@@ -66,6 +66,11 @@ class PruneConfig(RunSettings):
         "with --data: ridge solves layers anew, bn re-estimates batch norm, none does neither; "
         "kept where it helps on training images that were held out",
     )
+    carriers: bool = setting(
+        False,
+        "let one channel of a group carry the constants of removed ones across zero-padded borders; "
+        "for models trained with --sparsity",
+    )
     calibration_images: int = setting(
         128, "training images to calibrate and repair on, 0 for none", "--calibration", ge=0
     )

@@ -1,10 +1,11 @@
 """The `prune` verb on a network in memory: score, select, cut, prove, repair."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from prunus.core.errors import PruningError, suggest
@@ -22,6 +23,7 @@ from prunus.prune.evidence import SEED, Calibration, Evidence, Observation
 from prunus.prune.observe.observation import observe
 from prunus.prune.plan import Plan, apply_plan, make_plan
 from prunus.prune.proof import Proved, cut_exactly
+from prunus.prune.repair.carrier import PAYS, Carried, carry_constants_, reserve, worth
 from prunus.prune.repair.choose import Method, Repair
 from prunus.prune.repair.choose import repair as repair_network
 from prunus.prune.repair.constants import Fold, fold_constants_
@@ -75,6 +77,7 @@ class PruneResult:
         pinned: Modules that turned out to count on their widths, and the reasons.
         fold: What became of the removed channels' constants.
         repair: None without calibration images.
+        carried: Channels that carry constants across borders; None unless asked for.
     """
 
     model: nn.Module
@@ -84,6 +87,7 @@ class PruneResult:
     pinned: Mapping[str, str]
     fold: Fold
     repair: Repair | None
+    carried: Carried | None = None
 
     def table(self) -> str:
         """Return the widths before and after, as text."""
@@ -106,6 +110,7 @@ def prune(  # noqa: PLR0913  one argument a setting of the verb
     keep: Sequence[str] = (),
     calibration: Calibration | None = None,
     repair: Method = "ridge",
+    carriers: bool = False,
     loss_curves: Mapping[str, Tensor] | None = None,
     pricing: Pricing | None = None,
     cost_inputs: Inputs | None = None,
@@ -135,6 +140,10 @@ def prune(  # noqa: PLR0913  one argument a setting of the verb
         calibration: Images, for criteria that look at some and for the repair.
         repair: With images: "ridge" solves layers anew, "bn" takes batch-norm statistics anew,
             "none" does neither. Kept where they help on images they were not fitted to.
+        carriers: Let one channel of each group for which it pays carry the constants of the removed
+            ones across zero-padded borders (`repair.carrier`): then a slimmed network, whose
+            removed gammas are zero, stays as it was. With `round_to` 1 that is one more channel,
+            else the least important one that was kept gives way.
         loss_curves: By group name, (n + 1,) what is lost without the first k channels, as
             `sensitivity` measures it; drives how much each group loses instead of the scores.
         pricing: Of the runtime, for `latency_ms`.
@@ -158,6 +167,7 @@ def prune(  # noqa: PLR0913  one argument a setting of the verb
         keep=tuple(keep),
         calibration=calibration,
         repair=repair,
+        carriers=carriers,
         loss_curves=loss_curves,
         pricing=pricing,
         cost_inputs=example_inputs if cost_inputs is None else cost_inputs,
@@ -165,7 +175,7 @@ def prune(  # noqa: PLR0913  one argument a setting of the verb
         seed=seed,
     )
     proved = cut_exactly(model, example_inputs, chooser, rules=rules)
-    fold = fold_constants_(proved.model, model, proved.table, proved.tags, example_inputs)
+    fold, carried = chooser.fold_(proved)
     plan = make_plan(model, proved.table, proved.tags, facts={"budget": vars(chooser.budget)})
     smaller, outcome = _repaired(model, proved, calibration, repair, chooser.observation)
     if in_place:
@@ -173,7 +183,7 @@ def prune(  # noqa: PLR0913  one argument a setting of the verb
         model.load_state_dict(smaller.state_dict())
         smaller = model
     return PruneResult(
-        smaller, plan, chooser.chosen[-1], proved.error, proved.pinned, fold, outcome
+        smaller, plan, chooser.chosen[-1], proved.error, proved.pinned, fold, outcome, carried
     )
 
 
@@ -241,15 +251,18 @@ class _Chooser:
     calibration: Calibration | None = None
     loss_curves: Mapping[str, Tensor] | None = None
     pricing: Pricing | None = None
+    carriers: bool = False
     seed: int = SEED
     chosen: list[Selection] = field(default_factory=list)
+    reserved: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, table: ChannelTable) -> Tensor:
         groups = [group for group in table.free_groups if not protected_by(group, self.keep)]
         evidence = Evidence(self.model, table, self.calibration, self.seed, self.observation)
         pricing = self.pricing
+        scores = self.rank(groups, evidence)
         selection = select(
-            _damage(groups, self.rank(groups, evidence), self.loss_curves),
+            _damage(groups, scores, self.loss_curves),
             table,
             budget=self.budget,
             scope=self.scope,
@@ -260,8 +273,37 @@ class _Chooser:
             widths=pricing.widths(table) if pricing and pricing.widths else None,
         )
         _check_something_goes(selection)
+        if self.carriers:
+            selection = self._with_carriers(selection, table, scores)
         self.chosen.append(selection)
         return selection.tags
+
+    def fold_(self, proved: Proved) -> tuple[Fold, Carried | None]:
+        """Give the readers of removed channels, in place, the constants that those would emit."""
+        cut = (proved.model, self.model, proved.table, proved.tags, self.example_inputs)
+        if not self.carriers:
+            return fold_constants_(*cut), None
+        carried = carry_constants_(*cut, self.reserved)
+        return carried.fold, carried
+
+    def _with_carriers(
+        self, selection: Selection, table: ChannelTable, scores: Mapping[str, Tensor]
+    ) -> Selection:
+        """Give one slot of each group for which it pays to a carrier."""
+        pictures = self.example_inputs
+        if self.calibration is not None:
+            pictures = next(iter(self.calibration.batches()))
+        gains = worth(self.model, table, selection.tags, pictures)
+        heavy = [name for name, gain in gains.items() if gain > PAYS]
+        extra = self.rounding.multiple == 1
+        reserved = reserve(self.model, table, selection.tags, heavy, scores={} if extra else scores)
+        tags, self.reserved = reserved.tags, reserved.carriers
+        gone = {group.name: int(torch.isin(group.tags, tags).sum()) for group in table.groups}
+        widths = tuple(
+            replace(width, after=width.before - gone.get(width.name, 0))
+            for width in selection.widths
+        )
+        return replace(selection, tags=tags, widths=widths)
 
     @cached_property
     def observation(self) -> Observation | None:

@@ -142,3 +142,14 @@ def test_the_report_is_json(weights: Path, tmp_path: Path) -> None:
     cut(weights, tmp_path / "p", flops=0.7)
     report = json.loads((tmp_path / "p" / "report.json").read_text("utf-8"))
     assert report["before"]["params"] > report["after"]["params"]
+
+
+def test_carriers_are_used_where_they_pay_and_widths_stay(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    settings = {"data": orchard, "criterion": "bn_scale", "repair": "none", "percent": 0.3}
+    plain = cut(weights, tmp_path / "a", **settings)
+    carried = cut(weights, tmp_path / "b", **settings, carriers=True)
+    assert plain["carriers"] is None
+    assert carried["carriers"]["groups"]
+    assert carried["after"]["params"] == plain["after"]["params"]

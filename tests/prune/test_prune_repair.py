@@ -11,7 +11,8 @@ from prunus.model.channels.table import ChannelTable
 from prunus.model.channels.trace import trace
 from prunus.model.detector import Detector
 from prunus.prune.proof import difference
-from prunus.prune.repair import Fold, fold_constants_, recalibrate
+from prunus.prune.repair.batch_norm import recalibrate
+from prunus.prune.repair.constants import Fold, fold_constants_
 from prunus.prune.surgery import remove
 
 Randomise = Callable[[nn.Module], nn.Module]

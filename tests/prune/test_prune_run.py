@@ -1,70 +1,118 @@
+"""The `prune` verb in memory: on detectors, and on networks that are not ours."""
+
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from prunus.core.errors import PruningError
+from prunus.model.channels.trace import trace
 from prunus.model.cost import count_flops, count_parameters
 from prunus.model.detector import Detector
-from prunus.prune.run import Calibration, prune
+from prunus.prune.costs import params_costs
+from prunus.prune.criteria import CRITERIA
+from prunus.prune.detectors import probe, row_paths, weigh_candidates
+from prunus.prune.evidence import Calibration
+from prunus.prune.plan import apply_plan
+from prunus.prune.run import Pricing, PruneResult, prune
 from prunus.weights.files import load_weights
 from prunus.weights.native import save_weights
+
+
+def pruned(detector: Detector, **settings: object) -> PruneResult:
+    return prune(detector, probe(detector), **settings)  # type: ignore[arg-type]
+
+
+def noise(batches: int = 3) -> Calibration:
+    images = list(torch.rand(batches, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    return Calibration(lambda: iter(images), weigh=weigh_candidates, total=batches)
 
 
 @pytest.mark.parametrize("criterion", ["bn_scale", "l1"])
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_half_of_the_channels_go(nano: Detector, criterion: str, scope: str) -> None:
-    result = prune(nano, criterion=criterion, percent=0.5, scope=scope)  # type: ignore[arg-type]
+    result = pruned(nano, criterion=criterion, percent=0.5, scope=scope)
     assert result.selection.achieved == pytest.approx(0.5, abs=0.04)
-    assert result.error < 1e-12
-    assert result.params == (count_parameters(nano), count_parameters(result.detector))
-    assert result.flops == (count_flops(nano), count_flops(result.detector))
-    assert result.params[1] < 0.5 * result.params[0]
-    assert not result.fold.skipped
+    assert result.error < 1e-12 and result.pinned == {}
+    assert count_parameters(result.model) < 0.5 * count_parameters(nano)
+    assert not result.fold.skipped and result.repair is None
     for width in result.selection.widths:
         assert width.after >= 8 and (width.after % 8 == 0 or width.after == width.before)
-    maps = result.detector.eval()(torch.rand(1, 3, 64, 64))
+    maps = result.model.eval()(torch.rand(1, 3, 64, 64))
     assert [tuple(level.shape) for level in maps] == [(1, 3, s, s, 8) for s in (8, 4, 2)]
 
 
+@pytest.mark.parametrize(("budget", "count"), [("params", count_parameters), ("flops", None)])
+def test_a_share_is_kept(
+    nano: Detector, budget: str, count: Callable[[nn.Module], int] | None
+) -> None:
+    result = pruned(nano, **{budget: 0.7})
+    count = count or count_flops  # type: ignore[assignment]
+    assert count(result.model) / count(nano) == pytest.approx(0.7, abs=0.03)  # type: ignore[misc]
+
+
+def test_a_price_list_stands_for_milliseconds(nano: Detector) -> None:
+    pricing = Pricing(lambda table: params_costs(nano, table))
+    result = pruned(nano, latency_ms=0.7 * count_parameters(nano), pricing=pricing)
+    assert count_parameters(result.model) == pytest.approx(0.7 * count_parameters(nano), rel=0.05)
+    with pytest.raises(PruningError, match="latency_ms: needs `pricing`"):
+        pruned(nano, latency_ms=5.0)
+
+
+@pytest.mark.parametrize("budgets", [{}, {"percent": 0.3, "flops": 0.5}])
+def test_exactly_one_budget_is_given(nano: Detector, budgets: dict[str, float]) -> None:
+    got = ", ".join(budgets) or "none"
+    with pytest.raises(PruningError, match=rf"budget: give exactly one of .* got {got}\."):
+        pruned(nano, **budgets)
+
+
 def test_the_table_shows_every_layer_and_why(nano: Detector) -> None:
-    lines = prune(nano, percent=0.6).table().splitlines()
-    assert "of the prunable channels removed (60.0% asked)" in lines[0]
+    lines = pruned(nano, percent=0.6).table().splitlines()
+    assert "of the channels removed (60.0%" in lines[0]
     assert any("model.24.m.0" in line and "an output of the model" in line for line in lines)
     assert any("model.4.cv1.conv+model.4.m.0.cv2.conv" in line for line in lines)
 
 
-def test_the_detector_is_left_alone(nano: Detector) -> None:
+def test_the_network_is_left_alone(nano: Detector) -> None:
     state = copy.deepcopy(nano.state_dict())
     nano.train()
-    prune(nano, percent=0.3)
+    pruned(nano, percent=0.3, calibration=noise(1), repair="bn", criterion="l2")
     assert nano.training
     assert all(tensor.equal(state[name]) for name, tensor in nano.state_dict().items())
 
 
+def test_in_place_the_network_itself_gets_smaller(nano: Detector) -> None:
+    copied = pruned(nano, percent=0.3).model
+    result = pruned(nano, percent=0.3, in_place=True)
+    assert result.model is nano
+    states = nano.state_dict(), copied.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
+
+
 def test_resting_parameters_change_nothing(nano: Detector) -> None:
-    learning = prune(nano, percent=0.3).detector.state_dict()
-    resting = prune(nano.requires_grad_(False), percent=0.3).detector.state_dict()
+    learning = pruned(nano, percent=0.3).model.state_dict()
+    resting = pruned(nano.requires_grad_(False), percent=0.3).model.state_dict()
     assert all(tensor.equal(resting[name]) for name, tensor in learning.items())
 
 
 def test_nothing_removed_is_an_error(nano: Detector) -> None:
-    with pytest.raises(
-        PruningError, match=r"nothing was removed: 1\.0% of the channels .* --percent"
-    ):
-        prune(nano, percent=0.01, round_to=512)
+    with pytest.raises(PruningError, match=r"nothing was removed: 1\.0% of the channels .*"):
+        pruned(nano, percent=0.01, round_to=512)
 
 
 def test_even_where_all_gammas_of_a_layer_are_zero_it_keeps_channels(nano: Detector) -> None:
     nano.model[3].bn.weight.data.zero_()
-    result = prune(nano, percent=0.5)
-    assert result.detector.model[3].conv.out_channels == 8
+    result = pruned(nano, percent=0.5, criterion="bn_scale")
+    assert result.model.get_submodule("model.3.conv").out_channels == 8
     assert "model.3.conv" in {width.name for width in result.selection.clamped}
 
 
 def test_kept_rows_keep_their_widths(nano: Detector) -> None:
-    result = prune(nano, percent=0.5, keep=range(10))
+    result = pruned(nano, percent=0.5, keep=row_paths(nano, range(10)))
     for width in result.selection.widths:
         row = int(width.name.split(".")[1])
         assert (width.after == width.before) == (row < 10 or row == 24), width
@@ -72,51 +120,88 @@ def test_kept_rows_keep_their_widths(nano: Detector) -> None:
 
 def test_a_row_that_is_not_there_is_named(nano: Detector) -> None:
     with pytest.raises(PruningError, match="keep: no row 25; the detector has rows 0 to 24"):
-        prune(nano, keep=[3, 25])
+        row_paths(nano, [3, 25])
 
 
 def test_an_unknown_criterion_is_answered_with_the_nearest(nano: Detector) -> None:
     with pytest.raises(PruningError, match=r"no criterion 'bn_scal'\. Did you mean 'bn_scale'"):
-        prune(nano, criterion="bn_scal")
+        pruned(nano, percent=0.5, criterion="bn_scal")
 
 
-def test_a_damaged_file_is_said_to_be_damaged(nano: Detector) -> None:
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_damaged_file_is_said_to_be_damaged(nano: Detector, calibrated: bool) -> None:
     nano.model[3].bn.weight.data[5] = float("nan")
-    with pytest.raises(PruningError, match=r"model\.3\.conv: its weights are not finite"):
-        prune(nano)
+    with pytest.raises(PruningError, match=r"damaged"):
+        pruned(
+            nano, percent=0.5, criterion="bn_scale", calibration=noise(1) if calibrated else None
+        )
 
 
-@pytest.mark.parametrize(("scores", "kept"), [((0.2, 0.3), True), ((0.3, 0.3), False)])
-def test_recalibration_is_kept_only_where_it_helps(
-    nano: Detector, scores: tuple[float, float], kept: bool
+def test_the_default_criterion_looks_at_images_if_there_are_some(
+    nano: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = iter(scores)
-    judged: list[Detector] = []
-
-    def score(detector: Detector) -> float:
-        judged.append(detector)
-        return next(given)
-
-    images = [torch.rand(2, 3, 64, 64)]
-    result = prune(nano, percent=0.3, calibration=Calibration(images, score))
-    assert result.recalibration is not None
-    assert (result.recalibration.before, result.recalibration.after) == scores
-    assert result.recalibration.kept == kept
-    assert result.detector is judged[int(kept)]
+    asked: list[str] = []
+    by_chance = CRITERIA["random"]
+    for name in CRITERIA:
+        monkeypatch.setitem(CRITERIA, name, lambda *g, n=name: asked.append(n) or by_chance(*g))
+    pruned(nano, percent=0.3)
+    pruned(nano, percent=0.3, calibration=noise(1), repair="none")
+    assert asked == ["l2", "reconstruction"]
 
 
-def test_without_images_there_is_no_recalibration(nano: Detector) -> None:
-    assert prune(nano, percent=0.3).recalibration is None
+@pytest.mark.parametrize("method", ["none", "bn"])
+def test_repairs_are_made_as_asked(nano: Detector, method: str) -> None:
+    result = pruned(nano, percent=0.3, criterion="l2", calibration=noise(), repair=method)
+    if method == "none":
+        assert result.repair is None
+    else:
+        assert result.repair is not None and list(result.repair.errors) == ["as cut", "batch norm"]
+
+
+def test_a_plan_makes_the_same_cut_again(nano: Detector) -> None:
+    fresh = copy.deepcopy(nano)
+    result = pruned(nano, flops=0.8)
+    again = apply_plan(result.plan, fresh)
+    again.load_state_dict(result.model.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for one, other in zip(again.eval()(image), result.model.eval()(image), strict=True):
+            assert one.equal(other)
 
 
 def test_a_pruned_detector_survives_the_file_and_a_second_pruning(
     nano: Detector, tmp_path: Path
 ) -> None:
-    small = prune(nano, percent=0.5).detector.eval()
+    small = pruned(nano, percent=0.5).model.eval()
+    assert isinstance(small, Detector)
     save_weights(small, tmp_path / "small.safetensors")
     loaded = load_weights(tmp_path / "small.safetensors").detector.eval()
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         for one, other in zip(small(image), loaded(image), strict=True):
             torch.testing.assert_close(one, other)
-    assert prune(loaded, percent=0.3).params[1] < count_parameters(small)
+    assert count_parameters(pruned(loaded, percent=0.3).model) < count_parameters(small)
+
+
+class TwoInputs(nn.Module):
+    """Not a detector: named inputs, a dictionary of outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.SiLU())
+        self.number = nn.Linear(4, 32)
+        self.head = nn.Conv2d(32, 5, 1)
+
+    def forward(self, picture: Tensor, number: Tensor) -> dict[str, Tensor]:
+        return {"map": self.head(self.picture(picture) + self.number(number)[..., None, None])}
+
+
+def test_any_network_is_pruned_and_repaired(randomised: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = randomised(TwoInputs())
+    batches = [{"picture": torch.randn(8, 3, 6, 6), "number": torch.randn(8, 4)} for _ in range(4)]
+    calibration = Calibration(lambda: iter(batches), total=4)
+    result = prune(network, batches[0], percent=0.5, calibration=calibration)
+    assert trace(result.model, batches[0]).free_groups[0].tags.shape == (16,)
+    assert result.repair is not None and [one.path for one in result.repair.layers] == ["head"]
+    assert result.repair.errors[result.repair.kept] < result.repair.errors["as cut"]

@@ -175,11 +175,9 @@ def _by_length(channel: Tensor) -> list[tuple[Tensor, Tensor]]:
     lengths = lengths[held]
     starts = lengths.cumsum(0) - lengths
     return [
-        (
-            held[lengths == length],
-            order[starts[lengths == length][:, None] + torch.arange(int(length))],
-        )
-        for length in lengths.unique()
+        (held[same], order[starts[same][:, None] + torch.arange(length)])
+        for length in sorted(set(lengths.tolist()))
+        for same in [lengths == length]
     ]
 
 
@@ -223,6 +221,7 @@ def _signed_losses(calibration: Calibration, seed: int) -> Calibration:
         for batch in calibration.batches():
             for piece in pieces(batch):
                 outputs = output_tensors(call(model, piece))
-                yield signed_sum(outputs, calibration.weigh, random) / count_images(piece) ** 0.5
+                loss = signed_sum(outputs, calibration.weigh, random) / count_images(piece) ** 0.5
+                yield loss.requires_grad_()  # though it depend on nothing that is asked about
 
     return replace(calibration, losses=losses, total=None)

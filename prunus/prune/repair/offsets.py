@@ -12,7 +12,7 @@ from prunus.prune.repair.reading import Reader, Seen, look, readers_of
 from prunus.prune.surgery import named_tensors
 
 STEPS = 16
-"""Trials of an offset. SiLU takes 6; what never says 1 (a sigmoid) is left at the best of them."""
+"""Trials of an offset. SiLU takes 4; what never says 1 (a sigmoid) is left at the best of them."""
 NEAR_ONE = 1e-6
 FURTHEST = 8.0
 """No offset lies further from zero."""
@@ -105,10 +105,17 @@ def makers_of(table: ChannelTable, tags: Tensor, tag: int) -> list[Made]:
     """Return the places of a kept channel that say what it puts out."""
     made = []
     for (name, dimension), held in table.tags.items():
-        role = table.roles[name, dimension]
+        role = _role(table, name, dimension)
         if role in FILLED and bool((held == tag).any()):
             made.append(Made(name, dimension, positions_of(held, tags, tag), FILLED[role]))
     return made
+
+
+def _role(table: ChannelTable, name: str, dimension: int) -> Role:
+    """Return what a place is; the bias of a linear layer may be added apart, as any value."""
+    path, _, attribute = name.rpartition(".")
+    makes = table.roles.get((f"{path}.weight", 0)) == "filter"
+    return "bias" if attribute == "bias" and makes else table.roles[name, dimension]
 
 
 def emit_(smaller: nn.Module, makers: Sequence[Made], offset: float) -> None:

@@ -45,17 +45,13 @@ class Replay:
             self._forget(stale)
         replayed = dict(self._records)
         fresh = [name for name in finished if name not in replayed]
-        batches = 0
+        whole, number = 0, -1
         try:
             for number, batch in enumerate(self._batches()):
                 with self._replaying(replayed, number), self._recording(fresh):
                     given = self._arriving(path, batch)
                 yield given
-                batches = number + 1
-            whole = batches
-        except BaseException:
-            whole = 0
-            raise
+            whole = number + 1
         finally:
             for name in fresh:
                 if name in self._records and len(self._records[name]) != whole:
