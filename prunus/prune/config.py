@@ -68,7 +68,7 @@ class PruneConfig(RunSettings):
     )
     carriers: bool = setting(
         False,
-        "let one channel of a group carry the constants of removed ones across zero-padded borders; "
+        "let one channel of a group carry the constants of removed ones across padded borders; "
         "for models trained with --sparsity",
     )
     calibration_images: int = setting(

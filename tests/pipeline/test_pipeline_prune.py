@@ -1,4 +1,4 @@
-"""`prune` on files: every budget, dry runs, blocks, a sensitivity file, and what the report says."""
+"""`prune` on files: budgets, dry runs, blocks, a sensitivity file, and what the report says."""
 
 import json
 from pathlib import Path
