@@ -292,11 +292,11 @@ def test_moments_are_those_of_the_patches_at_the_places() -> None:
 
 
 def test_portions_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """b needs the layer that a holds already; c fits no more; d alone is too large."""
+    """c needs the layers that a and b hold already; d fits no more; e alone is too large."""
     monkeypatch.setattr(moments_module, "MEMORY_BYTES", 10)
     needs = {"x": 6, "y": 4, "z": 5, "big": 99}
-    paths = {"a": ["x"], "b": ["x", "y"], "c": ["z"], "d": ["big"], "e": []}
-    assert list(in_memory("abcde", needs, paths)) == [["a", "b"], ["c"], ["d"], ["e"]]
+    paths = {"a": ["x"], "b": ["y"], "c": ["y"], "d": ["z"], "e": ["big"], "f": []}
+    assert list(in_memory("abcdef", needs, paths)) == [["a", "b", "c"], ["d"], ["e"], ["f"]]
     assert list(in_memory([], needs, paths)) == []
 
 

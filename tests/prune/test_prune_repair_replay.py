@@ -107,14 +107,19 @@ def bytes_of(tensors: list[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+@pytest.mark.parametrize("skipped", [0, 4])
 @pytest.mark.parametrize("allowed", [1 << 30, 6000, 2000, 0])
 def test_arrives_what_would_arrive_anew_though_layers_change(
-    nested: nn.Module, batches: list[Tensor], allowed: int, monkeypatch: pytest.MonkeyPatch
+    nested: nn.Module,
+    batches: list[Tensor],
+    allowed: int,
+    skipped: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A record of one module is 3456 bytes: all fit, one does, a part of one, none."""
     monkeypatch.setattr(replay_module, "REPLAY_BYTES", allowed)
     replay = Replay(nested, lambda: [batch.clone() for batch in batches])
-    for path in layers(nested):
+    for path in layers(nested)[skipped:]:
         given = list(replay.inputs_of(path))
         for one, other in zip(given, anew(nested, path, batches), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
@@ -125,14 +130,14 @@ def test_arrives_what_would_arrive_anew_though_layers_change(
 
 def test_finished_modules_do_not_run_again(nested: nn.Module, batches: list[Tensor]) -> None:
     replay = Replay(nested, lambda: [batch.clone() for batch in batches])
-    list(replay.inputs_of("middle"))
+    for path in ("body.0.1.conv", "middle"):
+        list(replay.inputs_of(path))
     ran: list[str] = []
     for path in ("stem", "body.0.0.conv", "body.1.act"):
         nested.get_submodule(path).register_forward_hook(lambda *_, path=path: ran.append(path))
-    list(replay.inputs_of("two.a"))
+    list(replay.inputs_of("two.b"))
     assert ran == ["stem"] * len(batches), "its hooks, but not what is inside of the body"
-    assert set(replay._records) >= {"stem", "body.0", "body.1", "middle"}
-    assert not {"early", "pool", "two"} & set(replay._records), "written into, twice, two tensors"
+    assert set(replay._records) == {"stem", "body.0", "body.1", "middle", "two.a"}
 
 
 def test_a_consumer_may_stop_early_or_raise(nested: nn.Module, batches: list[Tensor]) -> None:
