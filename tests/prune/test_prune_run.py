@@ -129,12 +129,15 @@ def test_an_unknown_criterion_is_answered_with_the_nearest(nano: Detector) -> No
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
-def test_a_damaged_file_is_said_to_be_damaged(nano: Detector, calibrated: bool) -> None:
-    nano.model[3].bn.weight.data[5] = float("nan")
-    with pytest.raises(PruningError, match=r"damaged"):
-        pruned(
-            nano, percent=0.5, criterion="bn_scale", calibration=noise(1) if calibrated else None
-        )
+@pytest.mark.parametrize("criterion", ["bn_scale", "l2"])
+@pytest.mark.parametrize("tensor", ["weight", "running_var"])
+def test_a_damaged_file_is_said_to_be_damaged(
+    nano: Detector, tensor: str, criterion: str, calibrated: bool
+) -> None:
+    getattr(nano.model[3].bn, tensor).data[5] = float("nan")
+    calibration = noise(1) if calibrated else None
+    with pytest.raises(PruningError, match=rf"model\.3\.bn\.{tensor}: .* The file is damaged"):
+        pruned(nano, percent=0.5, criterion=criterion, calibration=calibration)
 
 
 def test_the_default_criterion_looks_at_images_if_there_are_some(

@@ -6,8 +6,7 @@ on average over signs, how much a small error of that value changes the outputs,
 
 Most places of a picture are background that no output depends on. So the places that a layer is
 observed at are drawn where its output matters: fits and scores then care for what the network
-detects. On the official yolov5n at -20 % FLOPs this alone is worth 2 points of mAP50-95
-(`benchmarks/results/repair.jsonl`).
+detects (`docs/decisions/006-repair-at-places-that-matter.md`).
 """
 
 import copy
