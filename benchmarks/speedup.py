@@ -47,7 +47,7 @@ def main() -> None:
         **{
             f"speedup {times}": {
                 "latency_ms": latency.dense_ms / times,
-                "pricing": latency.pricing(efficient=True),
+                "pricing": latency.pricing(dense, efficient=True),
             }
             for times in SPEEDUPS
         },

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +12,7 @@ from prunus.core.console import log
 from prunus.core.records import Runner
 from prunus.export.backends import BACKENDS
 from prunus.export.benchmark import torch_threads
-from prunus.export.latency.predict import correction
+from prunus.export.latency.predict import Layers, correction
 from prunus.export.latency.table import measure
 from prunus.export.latency.timing import time_in_turn
 from prunus.export.latency.widths import efficient_widths
@@ -38,23 +39,35 @@ class RuntimeLatency:
     def __init__(self, detector: Detector, runtime: str, side: int, threads: int) -> None:
         """Measure the detector and the prices of its layers (cached from run to run)."""
         self._runtime, self._side, self._threads = runtime, side, threads
-        self._layers = sized_layers(detector, torch.empty(1, 3, side, side, device="meta"))
+        self._layers = self._layers_of(detector)
         self._table = measure(self._layers, runtime, threads=threads)
         log.info("latency table: %s", self._table.describe())
         self.dense_ms = self.measure({"dense": detector})["dense"]
         self._line = correction(self._table, [(self._layers, self.dense_ms)])
 
-    def pricing(self, *, efficient: bool) -> Pricing:
-        """Return the prices, and with `efficient` the widths at which the runtime is."""
-        return Pricing(self.costs, self._efficient if efficient else None)
+    def pricing(self, detector: Detector, *, efficient: bool) -> Pricing:
+        """Return the prices of a detector, and with `efficient` the widths at which the runtime is.
 
-    def costs(self, table: ChannelTable) -> Costs:
-        """Return what the widths of a network cost, in milliseconds of the whole network."""
+        Args:
+            detector: The one that was measured, or that without some of its blocks.
+            efficient: Whether only such widths may be chosen.
+        """
+
+        def costs(table: ChannelTable) -> Costs:
+            return self.costs(detector, table)
+
+        return Pricing(
+            costs, (lambda table: _efficient(costs(table), table)) if efficient else None
+        )
+
+    def costs(self, detector: Detector, table: ChannelTable) -> Costs:
+        """Return what the widths of a detector cost, in milliseconds of the whole network."""
+        layers = self._layers_of(detector)
 
         def price(key: str, inputs: int, outputs: int) -> float:
-            return self._line.factor * self._table.ms(self._layers[key][0], inputs, outputs)
+            return self._line.factor * self._table.ms(layers[key][0], inputs, outputs)
 
-        return Costs(self._layers, table, price, self._line.rest_ms)
+        return Costs(layers, table, price, self._line.rest_ms)
 
     def cost_of(self, path: str) -> float:
         """Return the milliseconds that the layers of a module cost."""
@@ -77,16 +90,8 @@ class RuntimeLatency:
                 calls[name] = _calling(runner, image)
             return time_in_turn(calls, threads=self._threads, rounds=ROUNDS)
 
-    def _efficient(self, table: ChannelTable) -> dict[str, tuple[int, ...]]:
-        costs = self.costs(table)
-        return {
-            group.name: efficient_widths(
-                lambda width, name=group.name: costs.total({name: width}) - costs.total({name: 0}),  # type: ignore[misc]
-                len(group),
-                saving=SAVING,
-            )
-            for group in table.free_groups
-        }
+    def _layers_of(self, detector: Detector) -> Layers:
+        return sized_layers(detector, torch.empty(1, 3, self._side, self._side, device="meta"))
 
     def _open(self, detector: Detector, path: Path) -> Runner:
         backend = BACKENDS[self._runtime]
@@ -95,6 +100,18 @@ class RuntimeLatency:
         file = path.with_suffix(backend.suffix)
         backend.write(detector, file, size_hw=(self._side, self._side))
         return backend.open(file, device="cpu", threads=self._threads)
+
+
+def _efficient(costs: Costs, table: ChannelTable) -> dict[str, tuple[int, ...]]:
+    """Return, by group name, the widths that are worth choosing."""
+
+    def cost(name: str, width: int) -> float:
+        return costs.total({name: width}) - costs.total({name: 0})
+
+    return {
+        group.name: efficient_widths(partial(cost, group.name), len(group), saving=SAVING)
+        for group in table.free_groups
+    }
 
 
 def _calling(runner: Runner, image: torch.Tensor) -> Callable[[], object]:

@@ -1,7 +1,8 @@
 """`prune`: weights (+ data) → fewer channels, really removed; before and after side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 from torch import Tensor
@@ -11,6 +12,8 @@ from prunus.core.device import select_device
 from prunus.core.errors import PruningError
 from prunus.core.runs import Run, start
 from prunus.export.benchmark import measure_latency
+from prunus.model.channels.table import ChannelTable
+from prunus.model.channels.trace import trace
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
@@ -21,8 +24,9 @@ from prunus.prune.blocks.damage import block_damage
 from prunus.prune.blocks.find import Block, removable_blocks
 from prunus.prune.blocks.remove import left_out, remove_blocks
 from prunus.prune.config import PruneConfig
-from prunus.prune.costs import params_costs
+from prunus.prune.costs import Costs, params_costs
 from prunus.prune.detectors import probe, published_input, row_paths
+from prunus.prune.evidence import Calibration
 from prunus.prune.run import PruneResult, flops_costs, preview
 from prunus.prune.run import prune as prune_network
 from prunus.prune.selection import Selection
@@ -82,26 +86,25 @@ class _Job:
 
     def cut(self) -> PruneResult:
         """Take out blocks, if any are to go, and prune."""
-        arguments = self._arguments()
         lighter, blocks = self._without_blocks()
-        result = prune_network(lighter, probe(lighter), **arguments)
+        result = prune_network(lighter, probe(lighter), **self._arguments(lighter))
         return replace(result, plan=result.plan.model_copy(update={"blocks": blocks}))
 
     def _without_blocks(self) -> tuple[Detector, tuple[str, ...]]:
         """Return the detector without the blocks that lose least for what they save."""
+        calibration = self._calibration
+        if self.settings.remove_blocks == 0 or calibration is None:
+            return self.detector, ()
         gone: list[str] = []
-        lighter = self.detector
-        names = {block.path: block for block in removable_blocks(lighter)}
-        calibration = self._calibration()
+        names = {block.path: block for block in removable_blocks(self.detector)}
         for _ in range(min(self.settings.remove_blocks, len(names))):
             left = [path for path in names if path not in gone]
             with left_out(self.detector, gone):
-                damage = block_damage(self.detector, left, calibration.batches())
+                images = cast(Iterable[Tensor], calibration.batches())
+                damage = block_damage(self.detector, left, images)
             gone.append(min(left, key=lambda path: damage[path] / self._saved(names[path])))
             log.info("block %s: taken out, relative error %.3f", gone[-1], damage[gone[-1]])
-        if gone:
-            lighter = remove_blocks(self.detector, gone)
-        return lighter, tuple(gone)
+        return remove_blocks(self.detector, gone), tuple(gone)
 
     def _saved(self, block: Block) -> float:
         """Return what a block costs: milliseconds under a latency budget, else operations."""
@@ -109,25 +112,37 @@ class _Job:
 
     def preview(self) -> dict[str, object]:
         """Say what would be removed; return the report."""
-        table, selection = preview(self.detector, probe(self.detector), **self._arguments())
+        lighter, blocks = self._without_blocks()
+        table, selection = preview(lighter, probe(lighter), **self._arguments(lighter))
+        dense_table = trace(self.detector, probe(self.detector)) if blocks else table
         kept = {width.name: width.after for width in selection.widths}
-        costs = {
-            "params": params_costs(self.detector, table),
-            "flops": flops_costs(self.detector, table, published_input()),
-        }
-        if self.latency is not None:
-            costs["latency_ms"] = self.latency.costs(table)
         log.info("%s", selection.table())
         predicted = {}
-        for name, cost in costs.items():
-            before, after = cost.total({}), cost.total(kept)
+        dense_costs = self._costs(self.detector, dense_table)
+        for name, cost in self._costs(lighter, table).items():
+            before, after = dense_costs[name].total({}), cost.total(kept)
             predicted[name] = {"before": before, "after": after}
             log.info(
                 "predicted %s: %.5g -> %.5g (%.1f %%)", name, before, after, 1e2 * after / before
             )
-        return {"dry_run": True, "predicted": predicted, **selection_facts(selection)}
+        return {
+            "dry_run": True,
+            "predicted": predicted,
+            "blocks": list(blocks),
+            **selection_facts(selection),
+        }
 
-    def _arguments(self) -> dict[str, Any]:
+    def _costs(self, detector: Detector, table: ChannelTable) -> dict[str, Costs]:
+        """Return what the widths of a detector cost, in all that can be told beforehand."""
+        costs = {
+            "params": params_costs(detector, table),
+            "flops": flops_costs(detector, table, published_input()),
+        }
+        if self.latency is not None:
+            costs["latency_ms"] = self.latency.costs(detector, table)
+        return costs
+
+    def _arguments(self, lighter: Detector) -> dict[str, Any]:
         settings = self.settings
         automatic = settings.round_to == "auto"
         return {
@@ -137,12 +152,12 @@ class _Job:
             "round_to": 8 if automatic else settings.round_to,
             "min_channels": settings.min_channels,
             "max_layer_percent": settings.max_layer_percent,
-            "keep": row_paths(self.detector, settings.keep),
-            "calibration": self._calibration(),
+            "keep": row_paths(lighter, settings.keep),
+            "calibration": self._calibration,
             "repair": settings.repair,
             "carriers": settings.carriers,
             "loss_curves": self._loss_curves(),
-            "pricing": self.latency and self.latency.pricing(efficient=automatic),
+            "pricing": self.latency and self.latency.pricing(lighter, efficient=automatic),
             "cost_inputs": published_input(),
             "seed": settings.seed,
         }
@@ -155,7 +170,8 @@ class _Job:
         shares = {"percent": settings.percent, "params": settings.params, "flops": settings.flops}
         return {name: share for name, share in shares.items() if share} or {"percent": HALF}
 
-    def _calibration(self) -> Any:
+    @cached_property
+    def _calibration(self) -> Calibration | None:
         if self.images is None:
             return None
         return self.images.calibration(self.settings.calibration_images)
@@ -219,11 +235,11 @@ def _check_prediction(
     """Measure both detectors in the runtime of the budget, and show how good the prediction was."""
     if job.latency is None or result.selection.predicted is None:
         return None
-    before, after = result.selection.predicted
+    after = result.selection.predicted[1]
     measured = job.latency.measure({"before": job.detector, "after": smaller})
     facts: dict[str, object] = {
         "runtime": job.settings.runtime,
-        "predicted_speedup": before / after,
+        "predicted_speedup": job.latency.dense_ms / after,
         "measured_speedup": measured["before"] / measured["after"],
         "predicted_ms": after,
         "measured_ms": measured["after"],

@@ -104,6 +104,33 @@ def test_whole_blocks_go_first(weights: Path, orchard: Path, tmp_path: Path) -> 
     assert sum(len(row.m) for row in smaller.model if type(row).__name__ == "C3") == 11 - 2
 
 
+def test_a_dry_run_counts_the_blocks_that_would_go(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    settings = {"data": orchard, "criterion": "l2", "flops": 0.8, "remove_blocks": 2}
+    told = cut(weights, tmp_path / "dry", **settings, dry_run=True)
+    report = cut(weights, tmp_path / "p", **settings, repair="none")
+    assert told["blocks"] == report["blocks"]
+    params = told["predicted"]["params"]
+    assert params == {"before": report["before"]["params"], "after": report["after"]["params"]}
+
+
+def test_a_latency_budget_knows_that_blocks_are_gone(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "data": orchard, "criterion": "l2", "image_size": 128, "speedup": 1.5, "dry_run": True,
+    }  # fmt: skip
+    whole = cut(weights, tmp_path / "a", **settings)
+    lighter = cut(weights, tmp_path / "b", **settings, remove_blocks=3)
+    kept = [sum(width["after"] for width in report["widths"]) for report in (whole, lighter)]
+    gone = [width["before"] for width in whole["widths"]]
+    left = [width["before"] for width in lighter["widths"]]
+    assert sum(left) < sum(gone)  # the blocks' own channels
+    assert sum(left) - kept[1] < sum(gone) - kept[0]  # their time need not be saved elsewhere
+    assert lighter["predicted"]["latency_ms"]["after"] <= lighter["asked"] * 1.001
+
+
 def test_a_sensitivity_file_decides_how_much_each_layer_loses(
     weights: Path, orchard: Path, tmp_path: Path
 ) -> None:
