@@ -7,6 +7,7 @@ sheet, section 2.3.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +25,10 @@ BALANCE = {3: (4.0, 1.0, 0.4)}
 BALANCE_OTHERWISE = (4.0, 1.0, 0.25, 0.06, 0.02)
 REFERENCE_LEVELS, REFERENCE_CLASSES, REFERENCE_SIZE = 3, 80, 640
 """The gains were tuned on COCO, with three levels, at 640 pixels."""
+
+
+Weigh = Callable[[Tensor], Tensor]
+"""(N,) float64 amounts that N means are taken over -> (N,) their weights among all processes."""
 
 
 @dataclass(frozen=True)
@@ -107,29 +112,37 @@ class DetectionLoss:
         levels = len(self.anchors)
         self.balance = BALANCE.get(levels, BALANCE_OTHERWISE)[:levels]
 
-    def __call__(self, raw: list[Tensor], targets: Tensor) -> LossTerms:
+    def __call__(
+        self, raw: list[Tensor], targets: Tensor, weigh: Weigh = torch.ones_like
+    ) -> LossTerms:
         """Compare raw maps with targets.
 
         Args:
             raw: L maps (B, A, H, W, 5 + K) as the detector's `forward` returns them.
             targets: (T, 6) image, class, centre x, centre y, width, height; the last four as
                 shares.
+            weigh: (N,) what each mean is taken over -> (N,) its weight; see
+                `core.distributed.Processes.weights`.
         """
         targets = targets.to(raw[0].device, torch.float32)
         anchors = self.anchors.to(raw[0].device)
         grids_hw = [(level.shape[2], level.shape[3]) for level in raw]
         matches = assign(targets, anchors, grids_hw, self.gains.anchor_threshold)
         box = objectness = classes = torch.zeros((), device=raw[0].device)
-        for level, found, balance in zip(raw, matches, self.balance, strict=True):
+        amounts = [len(raw[0]), *map(len, matches)]
+        share, *shares = weigh(torch.tensor(amounts, dtype=torch.float64)).tolist()
+        for level, found, balance, weight in zip(raw, matches, self.balance, shares, strict=True):
             goal = torch.zeros(level.shape[:4], device=level.device)
             if len(found):
                 predicted = level[found.image, found.anchor, found.row, found.column].float()
                 overlap = complete_iou(relative_boxes(predicted, found.anchor_sizes), found.boxes)
-                box = box + (1 - overlap).mean()
+                box = box + weight * (1 - overlap).mean()
                 goal = _objectness_goal(found, overlap.detach().clamp(min=0), goal)
                 if self._classes > 1:
-                    classes = classes + self._class_term(predicted[:, 5:], found.classes)
-            objectness = objectness + balance * self._objectness_term(level[..., 4].float(), goal)
+                    term = self._class_term(predicted[:, 5:], found.classes)
+                    classes = classes + weight * term
+            term = self._objectness_term(level[..., 4].float(), goal)
+            objectness = objectness + share * balance * term
         gains = self.gains
         return LossTerms(box * gains.box, objectness * gains.objectness, classes * gains.classes)
 
