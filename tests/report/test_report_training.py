@@ -1,6 +1,7 @@
 """Pictures are looked at by people; here, that they show what they were given."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,14 +29,14 @@ def test_curves_leave_out_epochs_that_were_not_validated(
     drawn: dict[str, tuple[list[float], list[float]]] = {}
     plot = Axes.plot
 
-    def remember(axes: Axes, x: list[float], y: list[float], **options: object) -> object:
+    def remember(axes: Axes, x: list[float], y: list[float], **options: Any) -> object:
         drawn[str(options["label"])] = list(x), list(y)
         return plot(axes, x, y, **options)
 
     monkeypatch.setattr(Axes, "plot", remember)
     rows = [{"epoch": float(i), **dict.fromkeys(COLUMNS, i / 10)} for i in range(4)]
     rows[2] = {**rows[2], "metrics/mAP_0.5": None}  # type: ignore[dict-item]
-    plot_training(tmp_path / "curves.png", rows, best_epoch=3)  # type: ignore[arg-type]
+    plot_training(tmp_path / "curves.png", rows, best_epoch=3)
     assert drawn["metrics/mAP_0.5"] == ([0, 1, 3], [0, 0.1, 0.3])
     assert drawn["x/lr1"] == ([0, 1, 2, 3], [0, 0.1, 0.2, 0.3])
     assert set(drawn) == set(COLUMNS)
