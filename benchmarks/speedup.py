@@ -11,19 +11,16 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-import torch
+from official import official
 
 from prunus.core.machine import machine_facts, package_versions
 from prunus.model.detector import Detector
-from prunus.pipeline.images import DetectorImages
 from prunus.pipeline.latency import RuntimeLatency
 from prunus.prune.detectors import probe, published_input
 from prunus.prune.run import PruneResult, prune
-from prunus.weights.files import load_weights
 
 SPEEDUPS = (1.5,)
-PERCENTS = (0.1, 0.2, 0.3)
-IMAGES, BATCH = 128, 16
+PERCENTS = (0.1, 0.2, 0.3, 0.4, 0.45)
 
 
 def main() -> None:
@@ -33,15 +30,8 @@ def main() -> None:
     parser.add_argument("--runtime", default="onnx")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speedup.jsonl"))
     arguments = parser.parse_args()
-    dense = load_weights(arguments.assets / "weights" / "yolov5n.pt").detector.eval()
-    images = DetectorImages(
-        arguments.assets / "data" / "coco256.yaml",
-        dense,
-        side=arguments.img,
-        batch_size=BATCH,
-        workers=0,
-        device=torch.device("cpu"),
-    )
+    subject = official(arguments.assets, arguments.img)
+    dense = subject.detector
     latency = RuntimeLatency(dense, arguments.runtime, arguments.img, threads=1)
     budgets: dict[str, dict[str, Any]] = {
         **{
@@ -58,7 +48,7 @@ def main() -> None:
         results[name] = prune(
             dense,
             probe(dense),
-            calibration=images.calibration(IMAGES),
+            calibration=subject.calibration(),
             cost_inputs=published_input(),
             **budget,
         )
@@ -77,7 +67,7 @@ def main() -> None:
                 "predicted_speedup": predicted and round(predicted[0] / predicted[1], 3),
                 "measured_speedup": round(measured["dense"] / measured[name], 3),
                 "ms": round(measured[name], 3),
-                "map50_95": round(images.judge(model).map50_95, 4),
+                "map50_95": round(subject.map50_95(model), 4),
                 **facts,
             }
         )

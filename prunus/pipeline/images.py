@@ -1,7 +1,8 @@
 """A detector's images, as pruning and its measurements need them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,17 @@ from prunus.model.runner import TorchRunner
 from prunus.prune.detectors import calibrate_on
 from prunus.prune.evidence import Calibration
 
+KEPT_BYTES = 1 << 30
+"""Images that are looked at many times are decoded once if they fit in this."""
+
 
 class DetectorImages:
-    """The data set of one detector: training images to calibrate on, validation ones to judge."""
+    """The data set of one detector: training images to calibrate on, validation ones to judge.
+
+    Attributes:
+        validation: The index of the validation split.
+        precision: What is judged in.
+    """
 
     def __init__(
         self,
@@ -33,16 +42,18 @@ class DetectorImages:
         batch_size: int,
         workers: int,
         device: torch.device,
+        precision: str = "auto",
     ) -> None:
         """Read the data set's index; nothing is decoded yet."""
         self._data, self._detector, self._device = read_data(data), detector, device
         self._side, self._batch_size, self._workers = side, batch_size, workers
-        self._validation = build_index(self._data, "val")
+        self.precision = resolve_precision(precision, device)
+        self.validation = build_index(self._data, "val")
 
     def judge(self, detector: Detector) -> Evaluation:
         """Evaluate on the validation split."""
-        runner = TorchRunner(fuse(detector), self._device, resolve_precision("auto", self._device))
-        return evaluate(runner, self.batches(self._validation), self._validation)
+        runner = TorchRunner(fuse(detector), self._device, self.precision)
+        return evaluate(runner, self.batches(self.validation), self.validation)
 
     def calibration(self, count: int) -> Calibration | None:
         """Return so many training images, spread over the split; None for 0."""
@@ -52,7 +63,7 @@ class DetectorImages:
         detector = self._detector
         gains = scaled_gains(LossGains(), len(detector.anchors), len(detector.names), self._side)
         return calibrate_on(
-            lambda: self.batches(index),
+            self.kept_batches(index),
             DetectionLoss(detector, gains),
             self._device,
             -(-len(index) // self._batch_size),
@@ -63,6 +74,12 @@ class DetectorImages:
         return validation_batches(
             index, self._side, self._batch_size, self._detector.stride, workers=self._workers
         )
+
+    def kept_batches(self, index: ImageIndex) -> Callable[[], Iterable[Batch]]:
+        """Return what starts `batches` anew; they are decoded once if they fit in KEPT_BYTES."""
+        if len(index) * 3 * self._side**2 > KEPT_BYTES:
+            return lambda: self.batches(index)
+        return cache(lambda: list(self.batches(index)))
 
 
 def spread(index: ImageIndex, count: int) -> ImageIndex:

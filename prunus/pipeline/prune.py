@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from prunus.core.console import log
-from prunus.core.device import select_device
+from prunus.core.device import keep_freed_pages, select_device
 from prunus.core.errors import PruningError
 from prunus.core.runs import Run, start
 from prunus.export.benchmark import measure_latency
@@ -24,10 +24,10 @@ from prunus.prune.blocks.damage import block_damage
 from prunus.prune.blocks.find import Block, removable_blocks
 from prunus.prune.blocks.remove import left_out, remove_blocks
 from prunus.prune.config import PruneConfig
-from prunus.prune.costs import Costs, params_costs
+from prunus.prune.costs import Costs, flops_costs, params_costs
 from prunus.prune.detectors import probe, published_input, row_paths
 from prunus.prune.evidence import Calibration
-from prunus.prune.run import PruneResult, flops_costs, preview
+from prunus.prune.run import PruneResult, preview
 from prunus.prune.run import prune as prune_network
 from prunus.prune.selection import Selection
 from prunus.prune.sensitivity.curves import damage_curves
@@ -48,6 +48,7 @@ def prune(settings: PruneConfig) -> dict[str, object]:
     Raises:
         PruningError: Nothing could be removed.
     """
+    keep_freed_pages()
     with start("prune", settings) as run:
         run.add_input("weights", settings.weights)
         if settings.data is not None:

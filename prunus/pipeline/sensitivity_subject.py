@@ -1,6 +1,5 @@
 """What `sensitivity` measures: a detector with its images, its judge and the order of removal."""
 
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -8,11 +7,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from prunus.core.device import resolve_precision, select_device
-from prunus.core.errors import PruningError, suggest
-from prunus.core.records import Batch
-from prunus.data.index import build_index
-from prunus.data.spec import read_data
+from prunus.core.device import select_device
+from prunus.core.errors import PruningError
 from prunus.evaluate.val import evaluate
 from prunus.model.channels.trace import trace
 from prunus.model.detector import Detector
@@ -20,15 +16,13 @@ from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
 from prunus.pipeline.images import DetectorImages, spread
 from prunus.pipeline.models import rounded_size
-from prunus.prune.criteria import CRITERIA
+from prunus.prune.criteria import find_criterion
 from prunus.prune.evidence import Calibration, Evidence
 from prunus.prune.sensitivity.config import SensitivityConfig
 from prunus.prune.sensitivity.likeness import Likeness
 from prunus.prune.sensitivity.points import Judge
 
 ACCURACY, LIKENESS = "map50_95", "likeness"
-KEPT_BYTES = 1 << 30
-"""Validation images are decoded once if they fit in this, or else for every point."""
 
 
 class Subject:
@@ -43,20 +37,17 @@ class Subject:
     def __init__(self, settings: SensitivityConfig, data: Path, detector: Detector) -> None:
         self._settings, self._detector = settings, detector
         self._device = select_device(settings.device)
-        self._precision = resolve_precision("auto", self._device)
-        self._side = rounded_size(settings.image_size, detector.stride)
-        self._data = read_data(data)
         self._images = DetectorImages(
             data,
             detector,
-            side=self._side,
+            side=rounded_size(settings.image_size, detector.stride),
             batch_size=settings.batch_size,
             workers=settings.workers,
             device=self._device,
         )
         self.score = LIKENESS if settings.quick else ACCURACY
         self.probe = torch.zeros(1, 3, 2 * detector.stride, 2 * detector.stride).to(self._device)
-        self.network = TorchRunner(fuse(detector), self._device, self._precision).detector
+        self.network = TorchRunner(fuse(detector), self._device, self._images.precision).detector
 
     @cached_property
     def judge(self) -> Judge:
@@ -65,13 +56,13 @@ class Subject:
             return Likeness(
                 self.network, cast(list[torch.Tensor], list(self._calibration.batches()))
             )
-        index = spread(build_index(self._data, "val"), self._settings.images)
-        batches = _decoded(self._images.batches(index), len(index) * 3 * self._side**2)
+        index = spread(self._images.validation, self._settings.images)
+        batches = self._images.kept_batches(index)
 
         def accuracy(network: nn.Module) -> float:
             assert isinstance(network, Detector)
-            runner = TorchRunner(network, self._device, self._precision)
-            return evaluate(runner, batches, index, coco=False).map50_95
+            runner = TorchRunner(network, self._device, self._images.precision)
+            return evaluate(runner, batches(), index, coco=False).map50_95
 
         return accuracy
 
@@ -95,16 +86,11 @@ class Subject:
         Raises:
             PruningError: No such criterion.
         """
-        name = self._settings.criterion
-        if name not in CRITERIA:
-            raise PruningError(
-                f"--criterion: no criterion '{name}'.{suggest(name, CRITERIA)} Known: "
-                f"{', '.join(sorted(CRITERIA))}."
-            )
+        criterion = find_criterion(self._settings.criterion, self._calibration)
         detector = self._detector.to(self._device)
         table = trace(detector, self.probe)
         evidence = Evidence(detector, table, self._calibration, self._settings.seed)
-        scores = CRITERIA[name](table.free_groups, evidence)
+        scores = criterion(table.free_groups, evidence)
         return {group: values.argsort(stable=True).tolist() for group, values in scores.items()}
 
     @cached_property
@@ -112,7 +98,3 @@ class Subject:
         calibration = self._images.calibration(self._settings.calibration_images)
         assert calibration is not None
         return calibration
-
-
-def _decoded(batches: Iterable[Batch], size: int) -> Iterable[Batch]:
-    return list(batches) if size <= KEPT_BYTES else batches

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from prunus.model.channels.probe import Inputs
 from prunus.model.channels.table import ChannelTable, Place
-from prunus.model.layers import DEPTHWISE, LayerShape, SizedLayer
+from prunus.model.layers import DEPTHWISE, LayerShape, SizedLayer, sized_layers
 from prunus.prune.counts import Count, Term, count_positions, layer_term
 
 Price = Callable[[str, int, int], float]
@@ -133,6 +134,25 @@ class Costs:
         if pair not in known:
             known[pair] = float(self._price(key, *pair))
         return known[pair]
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """Milliseconds, as a runtime was measured: what a latency budget needs.
+
+    Attributes:
+        costs: Channels of the network -> what its widths cost.
+        widths: The same -> by group name, the widths at which the runtime is efficient.
+    """
+
+    costs: Callable[[ChannelTable], Costs]
+    widths: Callable[[ChannelTable], Mapping[str, Sequence[int]]] | None = None
+
+
+def flops_costs(model: nn.Module, table: ChannelTable, inputs: Inputs) -> Costs:
+    """Return what a network's widths cost in operations, on inputs of which shapes matter only."""
+    layers = sized_layers(model, inputs)
+    return Costs(layers, table, flops_price(layers))
 
 
 def flops_price(layers: Mapping[str, SizedLayer]) -> Rates:

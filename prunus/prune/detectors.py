@@ -81,11 +81,16 @@ def calibrate_on(
 
     def images() -> Iterator[Tensor]:
         for batch in batches():
-            yield batch.images.to(device).float() / 255
+            yield _as_input(batch, device)
 
     def losses(model: nn.Module) -> Iterator[Tensor]:
         for batch in batches():
-            terms = loss(model(batch.images.to(device).float() / 255), batch.targets)
+            terms = loss(model(_as_input(batch, device)), batch.targets)
             yield terms.total(len(batch.frames))
 
     return Calibration(images, losses, weigh_candidates, total)
+
+
+def _as_input(batch: Batch, device: torch.device) -> Tensor:
+    """Return (B, 3, H, W) float in [0, 1], memory of its own."""
+    return batch.images.to(device).float().div_(255)

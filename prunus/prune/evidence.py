@@ -41,7 +41,7 @@ class Calibration:
             images, never those it is judged on.
         losses: Network -> the loss of each batch, ready for `backward`; None without labels.
         weigh: What matters in the outputs, for criteria that need no labels.
-        total: Number of batches, for a progress bar; None when unknown.
+        total: Number of batches; None when unknown, then they are counted.
     """
 
     batches: Callable[[], Iterable[Inputs]]

@@ -1,58 +1,31 @@
 """The `prune` verb on a network in memory: score, select, cut, prove, repair."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from prunus.core.errors import PruningError, suggest
 from prunus.model.channels.probe import Inputs
 from prunus.model.channels.rules import RULES, Rule
-from prunus.model.channels.table import ChannelGroup, ChannelTable
+from prunus.model.channels.table import ChannelTable
 from prunus.model.channels.trace import trace
-from prunus.model.layers import sized_layers
-from prunus.prune.budget import Budget, Scope
-from prunus.prune.costs import Costs, flops_price, params_costs
-from prunus.prune.criteria import CRITERIA
+from prunus.prune.budget import Scope
+from prunus.prune.chooser import Chooser
+from prunus.prune.costs import Pricing
+from prunus.prune.criteria import AUTO
 from prunus.prune.criteria.members import Criterion
-from prunus.prune.damage import Damage, from_scores
-from prunus.prune.evidence import SEED, Calibration, Evidence, Observation
-from prunus.prune.observe.observation import observe
+from prunus.prune.evidence import SEED, Calibration, Observation
 from prunus.prune.plan import Plan, apply_plan, make_plan
 from prunus.prune.proof import Proved, cut_exactly
-from prunus.prune.repair.carrier import PAYS, Carried, carry_constants_, reserve, worth
+from prunus.prune.repair.carrier import Carried
 from prunus.prune.repair.choose import Method, Repair
 from prunus.prune.repair.choose import repair as repair_network
-from prunus.prune.repair.constants import Fold, fold_constants_
-from prunus.prune.selection import Selection, protected_by, select
-from prunus.prune.surgery import named_tensors
-from prunus.prune.widths import Rounding
+from prunus.prune.repair.constants import Fold
+from prunus.prune.selection import Selection
 
-AUTO = "auto"
-WITH_IMAGES, WITHOUT_IMAGES = "reconstruction", "l2"
-"""What "auto" means. On the official yolov5n, -20 % FLOPs, without training, reconstruction keeps
-three quarters of mAP50-95 (`benchmarks/results/pruning_vs_torch_pruning.jsonl`). Without images, l2
-needs nothing but weights, whatever the network."""
-
-
-BUDGETS = {"percent": "percent", "params": "params", "flops": "flops", "latency": "latency_ms"}
-"""Kinds of budgets, and how `prune` calls them."""
-
-
-@dataclass(frozen=True)
-class Pricing:
-    """Milliseconds, as a runtime was measured: what a latency budget needs.
-
-    Attributes:
-        costs: Channels of the network -> what its widths cost.
-        widths: The same -> by group name, the widths at which the runtime is efficient.
-    """
-
-    costs: Callable[[ChannelTable], Costs]
-    widths: Callable[[ChannelTable], Mapping[str, Sequence[int]]] | None = None
+__all__ = ["Preview", "Pricing", "PruneResult", "preview", "prune"]
 
 
 class Preview(NamedTuple):
@@ -158,22 +131,25 @@ def prune(  # noqa: PLR0913  one argument a setting of the verb
         PruningError: Not exactly one budget, an unknown criterion, nothing was removed, or the
             network cannot be cut exactly.
     """
-    _check_finite(model)
-    chooser = _Chooser(
+    chooser = Chooser(
         model,
         example_inputs,
-        budget=_budget(percent=percent, params=params, flops=flops, latency=latency_ms),
-        rank=find_criterion(criterion, calibration),
+        percent=percent,
+        params=params,
+        flops=flops,
+        latency_ms=latency_ms,
+        criterion=criterion,
         scope=scope,
-        rounding=Rounding(round_to, min_channels),
+        round_to=round_to,
+        min_channels=min_channels,
         max_layer_percent=max_layer_percent,
-        keep=tuple(keep),
+        keep=keep,
         calibration=calibration,
         repair=repair,
         carriers=carriers,
         loss_curves=loss_curves,
         pricing=pricing,
-        cost_inputs=example_inputs if cost_inputs is None else cost_inputs,
+        cost_inputs=cost_inputs,
         rules=rules,
         seed=seed,
     )
@@ -196,188 +172,19 @@ def preview(model: nn.Module, example_inputs: Inputs, **settings: Any) -> Previe
     Args:
         model: As for `prune`.
         example_inputs: As for `prune`.
-        settings: Those of `prune`; `in_place` has no meaning here.
+        settings: Those of `prune`; `repair` and `in_place` have no meaning here.
 
     Raises:
         PruningError: As `prune`.
     """
-    given = {"repair": "none", "rules": RULES, **settings}
-    budgets = {kind: given.pop(name, None) for kind, name in BUDGETS.items()}
-    inputs = given.pop("cost_inputs", None)
-    chooser = _Chooser(
-        model,
-        example_inputs,
-        budget=_budget(**budgets),
-        rank=find_criterion(given.pop("criterion", AUTO), given.get("calibration")),
-        rounding=Rounding(given.pop("round_to", 8), given.pop("min_channels", 8)),
-        cost_inputs=example_inputs if inputs is None else inputs,
-        **given,
-    )
-    table = trace(model, example_inputs, given["rules"])
+    call = inspect.signature(prune).bind(model, example_inputs, **settings)
+    call.apply_defaults()
+    given = {**call.arguments, "repair": "none"}  # a repair would have the images observed
+    del given["in_place"]
+    chooser = Chooser(**given)
+    table = trace(model, example_inputs, chooser.rules)
     chooser(table)
     return Preview(table, chooser.chosen[-1])
-
-
-def find_criterion(criterion: str | Criterion, calibration: Calibration | None) -> Criterion:
-    """Return a criterion by its name.
-
-    Raises:
-        PruningError: There is none of that name.
-    """
-    if not isinstance(criterion, str):
-        return criterion
-    if criterion == AUTO:
-        criterion = WITHOUT_IMAGES if calibration is None else WITH_IMAGES
-    if criterion not in CRITERIA:
-        known = ", ".join((AUTO, *sorted(CRITERIA)))
-        raise PruningError(
-            f"criterion: no criterion '{criterion}'.{suggest(criterion, CRITERIA)} Known: {known}."
-        )
-    return CRITERIA[criterion]
-
-
-@dataclass
-class _Chooser:
-    """Table -> the channels to remove; remembers what it chose for each table that it saw."""
-
-    model: nn.Module
-    example_inputs: Inputs
-    budget: Budget
-    rank: Criterion
-    rounding: Rounding
-    cost_inputs: Inputs
-    repair: Method
-    rules: Mapping[str, Rule]
-    scope: Scope = "global"
-    max_layer_percent: float | None = None
-    keep: Sequence[str] = ()
-    calibration: Calibration | None = None
-    loss_curves: Mapping[str, Tensor] | None = None
-    pricing: Pricing | None = None
-    carriers: bool = False
-    seed: int = SEED
-    chosen: list[Selection] = field(default_factory=list)
-    reserved: Mapping[str, int] = field(default_factory=dict)
-
-    def __call__(self, table: ChannelTable) -> Tensor:
-        groups = [group for group in table.free_groups if not protected_by(group, self.keep)]
-        evidence = Evidence(self.model, table, self.calibration, self.seed, self.observation)
-        pricing = self.pricing
-        scores = self.rank(groups, evidence)
-        selection = select(
-            _damage(groups, scores, self.loss_curves),
-            table,
-            budget=self.budget,
-            scope=self.scope,
-            costs=self._costs(table),
-            rounding=self.rounding,
-            max_layer_percent=self.max_layer_percent,
-            keep=self.keep,
-            widths=pricing.widths(table) if pricing and pricing.widths else None,
-        )
-        _check_something_goes(selection)
-        if self.carriers:
-            selection = self._with_carriers(selection, table, scores)
-        self.chosen.append(selection)
-        return selection.tags
-
-    def fold_(self, proved: Proved) -> tuple[Fold, Carried | None]:
-        """Give the readers of removed channels, in place, the constants that those would emit."""
-        cut = (proved.model, self.model, proved.table, proved.tags, self.example_inputs)
-        if not self.carriers:
-            return fold_constants_(*cut), None
-        carried = carry_constants_(*cut, self.reserved)
-        return carried.fold, carried
-
-    def _with_carriers(
-        self, selection: Selection, table: ChannelTable, scores: Mapping[str, Tensor]
-    ) -> Selection:
-        """Give one slot of each group for which it pays to a carrier."""
-        pictures = self.example_inputs
-        if self.calibration is not None:
-            pictures = next(iter(self.calibration.batches()))
-        gains = worth(self.model, table, selection.tags, pictures)
-        heavy = [name for name, gain in gains.items() if gain > PAYS]
-        extra = self.rounding.multiple == 1
-        reserved = reserve(self.model, table, selection.tags, heavy, scores={} if extra else scores)
-        tags, self.reserved = reserved.tags, reserved.carriers
-        gone = {group.name: int(torch.isin(group.tags, tags).sum()) for group in table.groups}
-        widths = tuple(
-            replace(width, after=width.before - gone.get(width.name, 0))
-            for width in selection.widths
-        )
-        return replace(selection, tags=tags, widths=widths)
-
-    @cached_property
-    def observation(self) -> Observation | None:
-        """Return what the images show, if anything needs it; they are looked at once."""
-        needed = self.repair == "ridge" or self.rank is CRITERIA[WITH_IMAGES]
-        if self.calibration is None or not needed:
-            return None
-        table = trace(self.model, self.example_inputs, self.rules)
-        return observe(self.model, table, self.calibration, self.seed)
-
-    def _costs(self, table: ChannelTable) -> Costs:
-        if self.budget.kind == "latency":
-            if self.pricing is None:
-                raise PruningError("latency_ms: needs `pricing`, which says what widths cost.")
-            return self.pricing.costs(table)
-        if self.budget.kind == "params":
-            return params_costs(self.model, table)
-        return flops_costs(self.model, table, self.cost_inputs)
-
-
-def flops_costs(model: nn.Module, table: ChannelTable, inputs: Inputs) -> Costs:
-    """Return what a network's widths cost in operations, on inputs of which shapes matter only."""
-    layers = sized_layers(model, inputs)
-    return Costs(layers, table, flops_price(layers))
-
-
-def _budget(**shares: float | None) -> Budget:
-    given = {kind: goal for kind, goal in shares.items() if goal is not None}
-    if len(given) != 1:
-        raise PruningError(
-            "budget: give exactly one of percent, params, flops and latency_ms, got "
-            f"{', '.join(given) or 'none'}. percent=0.5 removes half of the channels."
-        )
-    ((kind, goal),) = given.items()
-    return Budget(kind, goal)  # type: ignore[arg-type]
-
-
-def _damage(
-    groups: Sequence[ChannelGroup],
-    scores: Mapping[str, Tensor],
-    loss_curves: Mapping[str, Tensor] | None,
-) -> dict[str, Damage]:
-    damage = {}
-    for group in groups:
-        if not bool(scores[group.name].isfinite().all()):
-            raise PruningError(
-                f"{group.name}: the criterion's scores are not finite. Choose another --criterion."
-            )
-        damage[group.name] = from_scores(scores[group.name])
-        if loss_curves is not None:
-            if group.name not in loss_curves:
-                raise PruningError(
-                    f"{group.name}: the sensitivity file does not know this group. Measure it "
-                    "again on these weights."
-                )
-            damage[group.name] = Damage(damage[group.name].order, loss_curves[group.name])
-    return damage
-
-
-def _check_finite(model: nn.Module) -> None:
-    for name, tensor in named_tensors(model).items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise PruningError(f"{name}: its weights are not finite. The file is damaged.")
-
-
-def _check_something_goes(selection: Selection) -> None:
-    if len(selection.tags) == 0:
-        raise PruningError(
-            f"nothing was removed: {selection.budget.say(selection.asked)} is less than the "
-            "rounding leaves in every layer. Ask for more, or lower --round-to and --min-channels."
-        )
 
 
 def _repaired(

@@ -1,6 +1,7 @@
 """`prune` on files: budgets, dry runs, blocks, a sensitivity file, and what the report says."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import torch
 
 from prunus.core.config import parse
 from prunus.core.errors import ConfigError, PruningError
+from prunus.data import loader
 from prunus.model.cost import count_flops, count_parameters
+from prunus.model.detector import Detector
+from prunus.pipeline import images as images_module
+from prunus.pipeline.images import DetectorImages
+from prunus.pipeline.latency import RuntimeLatency
 from prunus.pipeline.prune import prune
 from prunus.pipeline.sensitivity import sensitivity
 from prunus.prune.config import PruneConfig
@@ -58,12 +64,72 @@ def test_repair_with_images_is_reported_step_by_step(
     assert report["before"]["metrics"]["map50"] is not None
 
 
-def test_a_speedup_is_predicted_and_measured(weights: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def images(weights: Path, orchard: Path) -> DetectorImages:
+    return DetectorImages(
+        orchard,
+        load_weights(weights).detector,
+        side=SIDE,
+        batch_size=4,
+        workers=0,
+        device=torch.device("cpu"),
+        precision="fp32",
+    )
+
+
+@pytest.mark.parametrize(("allowed", "times"), [(1 << 30, 1), (0, 2)])
+def test_calibration_images_are_decoded_once_where_memory_allows(
+    images: DetectorImages, allowed: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images_module, "KEPT_BYTES", allowed)
+    decode, decoded = loader.load_image, []
+    monkeypatch.setattr(loader, "load_image", lambda path: decoded.append(path) or decode(path))
+    calibration = images.calibration(6)
+    assert calibration is not None and not decoded
+    first, second = (list(calibration.batches()) for _ in range(2))
+    assert len(decoded) == 6 * times
+    assert 0.5 < float(second[0].max()) <= 1  # type: ignore[union-attr]
+    first[0].zero_()  # a network may write into its input
+    again = list(calibration.batches())
+    assert all(torch.equal(one, other) for one, other in zip(second, again, strict=True))  # type: ignore[arg-type]
+
+
+def test_a_detector_is_judged_in_the_precision_that_was_asked_for(
+    images: DetectorImages, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    runner = images_module.TorchRunner
+
+    def make(detector: Any, device: torch.device, precision: str) -> Any:
+        asked.append(precision)
+        return runner(detector, device, precision)
+
+    monkeypatch.setattr(images_module, "TorchRunner", make)
+    images.judge(load_weights(weights).detector)
+    assert asked == [images.precision] == ["fp32"]
+
+
+def test_a_speedup_is_predicted_and_measured(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[Mapping[str, Detector], Mapping[str, float]]] = []
+    measure = RuntimeLatency.measure
+
+    def listen(latency: RuntimeLatency, detectors: Mapping[str, Detector]) -> dict[str, float]:
+        heard.append((detectors, measure(latency, detectors)))
+        return dict(heard[-1][1])
+
+    monkeypatch.setattr(RuntimeLatency, "measure", listen)
     report = cut(weights, tmp_path / "p", speedup=1.3, image_size=128)
     checked = report["latency_prediction"]
     assert checked["runtime"] == "onnx"
     assert checked["predicted_speedup"] >= 1.3 * 0.999
-    assert checked["measured_speedup"] > 0
+    detectors, ms = heard[-1]
+    assert {name: count_parameters(detector) for name, detector in detectors.items()} == {
+        name: report[name]["params"] for name in ("before", "after")
+    }
+    assert checked["measured_speedup"] == pytest.approx(ms["before"] / ms["after"])
+    assert checked["measured_ms"] == ms["after"]
     assert report["budget"]["kind"] == "latency"
 
 

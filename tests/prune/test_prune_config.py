@@ -6,8 +6,7 @@ import pytest
 from prunus.core.config import parse
 from prunus.core.errors import ConfigError
 from prunus.prune.config import PruneConfig
-from prunus.prune.criteria import CRITERIA
-from prunus.prune.run import AUTO
+from prunus.prune.criteria import AUTO, CRITERIA
 
 
 @pytest.mark.parametrize(("given", "share"), [(0.5, 0.5), (50, 0.5), ("30", 0.3), ("0.3", 0.3)])

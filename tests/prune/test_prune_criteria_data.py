@@ -148,6 +148,56 @@ def test_taylor_of_channels_that_no_weights_read_is_that_of_their_filters() -> N
     assert scores.gt(0).all()
 
 
+class Forked(nn.Module):
+    """Two layers, of which only the first says something in the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (identity_and(nn.Conv2d(2, 1, 1)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.one(x), self.other(x)
+
+
+def forked(*losses: Callable[[nn.Module, Tensor], Tensor]) -> Mapping[str, Tensor]:
+    """Return the scores, one batch a loss."""
+    network, batch = Forked(), constants((1, 2))
+    calibration = Calibration(list, lambda model: [loss(model, batch) for loss in losses])
+    evidence = Evidence(network, trace(network, batch), calibration)
+    return CRITERIA["taylor"](evidence.table.free_groups, evidence)
+
+
+def first_output(model: nn.Module, batch: Tensor) -> Tensor:
+    return model(batch)[0].mean()  # type: ignore[no-any-return]
+
+
+def nothing(_model: nn.Module, _batch: Tensor) -> Tensor:
+    return torch.ones(())
+
+
+def test_taylor_of_what_the_loss_does_not_depend_on_is_zero() -> None:
+    torch.manual_seed(0)
+    scores = forked(first_output)
+    assert scores["one.0"].gt(0).all() and scores["other.0"].tolist() == [0, 0]
+
+
+def test_taylor_takes_a_loss_that_depends_on_nothing_for_no_change() -> None:
+    torch.manual_seed(0)
+    whole = forked(first_output)["one.0"]
+    torch.manual_seed(0)
+    torch.testing.assert_close(forked(nothing, first_output)["one.0"], whole / 2)
+
+
+def test_taylor_refuses_losses_none_of_which_depends_on_the_weights() -> None:
+    with pytest.raises(PruningError, match="taylor: the loss depends on none of the weights"):
+        forked(nothing, lambda model, batch: first_output(model, batch).detach())
+
+
+def test_taylor_of_no_groups_is_nothing() -> None:
+    batch = constants((1, 2))
+    assert CRITERIA["taylor"]([], evidence_of(identity_and(nn.Conv2d(2, 1, 1)), [batch])) == {}
+
+
 def test_taylor_agrees_with_really_removing_each_channel(
     randomised: Callable[[nn.Module], nn.Module],
 ) -> None:

@@ -140,6 +140,21 @@ def test_finished_modules_do_not_run_again(nested: nn.Module, batches: list[Tens
     assert set(replay._records) == {"stem", "body.0", "body.1", "middle", "two.a"}
 
 
+def test_only_what_is_written_into_is_copied(nested: nn.Module, batches: list[Tensor]) -> None:
+    replay = Replay(nested, lambda: [batch.clone() for batch in batches])
+    for path in ("middle", "two.a"):  # the second replays; what it spoils is known then
+        list(replay.inputs_of(path))
+    assert replay._written == {"stem"}, "the residual is written into it"
+    for path in ("two.b", "head"):  # recorded again, and copied
+        list(replay.inputs_of(path))
+    assert "stem" in replay._records
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
+    replay = Replay(plain, lambda: batches)
+    list(replay.inputs_of("1"))
+    given = list(replay.inputs_of("1"))
+    assert all(one is said for one, said in zip(given, replay._records["0"], strict=True))
+
+
 def test_a_consumer_may_stop_early_or_raise(nested: nn.Module, batches: list[Tensor]) -> None:
     replay = Replay(nested, lambda: iter([batch.clone() for batch in batches]))
     list(replay.inputs_of("body.0.1.conv"))

@@ -14,7 +14,7 @@ from prunus.model.detector import Detector
 from prunus.prune.evidence import Calibration, Observation
 from prunus.prune.observe import moments
 from prunus.prune.observe.observation import observe
-from prunus.prune.repair import choose, ridge, walk
+from prunus.prune.repair import choose, judge, ridge, walk
 from prunus.prune.repair.batch_norm import recalibrate
 from prunus.prune.repair.choose import Repair, repair
 from prunus.prune.repair.ridge import cut_layers, offset_of, set_layer_, solve, solve_from_dense_
@@ -346,6 +346,35 @@ def test_judges_are_the_last_of_the_images(case: Case) -> None:
     assert seen_by_statistics == list(range(15))
     assert pulled[17 * 2 + 15] == 0, "the judges were not asked for"
     assert outcome.errors
+
+
+@pytest.mark.parametrize(("allowed", "runs"), [(1 << 30, 1), (0, 1 + 2)])
+def test_the_dense_network_judges_once_where_memory_allows(
+    case: Case, allowed: int, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch judges two candidates; without memory the first try is thrown away."""
+    network, smaller, table, tags, calibration, _ = case
+    _, expected = repair(smaller, network, table, tags, calibration, "bn")
+    monkeypatch.setattr(judge, "KEPT_BYTES", allowed)
+    ran: list[object] = []
+    network.register_forward_hook(lambda *_: ran.append(""))
+    _, outcome = repair(smaller, network, table, tags, calibration, "bn")
+    assert len(ran) == runs
+    assert outcome.errors == expected.errors
+
+
+def test_batches_are_counted_only_if_nobody_knows_how_many_there_are(case: Case) -> None:
+    network, smaller, table, tags, calibration, seen = case
+
+    def starts(total: int | None, observation: Observation | None) -> int:
+        started: list[object] = []
+        images = Calibration(lambda: started.append("") or calibration.batches(), total=total)
+        repair(smaller, network, table, tags, images, "bn", observation)
+        return len(started)
+
+    known = starts(8, None)
+    assert starts(None, seen) == known
+    assert starts(None, None) == known + 1
 
 
 def test_without_images_nothing_can_be_repaired(case: Case) -> None:

@@ -17,7 +17,7 @@ from prunus.prune.criteria import CRITERIA
 from prunus.prune.detectors import probe, row_paths, weigh_candidates
 from prunus.prune.evidence import Calibration
 from prunus.prune.plan import apply_plan
-from prunus.prune.run import Pricing, PruneResult, prune
+from prunus.prune.run import Pricing, PruneResult, preview, prune
 from prunus.weights.files import load_weights
 from prunus.weights.native import save_weights
 
@@ -124,7 +124,9 @@ def test_a_row_that_is_not_there_is_named(nano: Detector) -> None:
 
 
 def test_an_unknown_criterion_is_answered_with_the_nearest(nano: Detector) -> None:
-    with pytest.raises(PruningError, match=r"no criterion 'bn_scal'\. Did you mean 'bn_scale'"):
+    with pytest.raises(
+        PruningError, match=r"--criterion: no criterion 'bn_scal'\. Did you mean 'bn_scale'"
+    ):
         pruned(nano, percent=0.5, criterion="bn_scal")
 
 
@@ -150,6 +152,33 @@ def test_the_default_criterion_looks_at_images_if_there_are_some(
     pruned(nano, percent=0.3)
     pruned(nano, percent=0.3, calibration=noise(1), repair="none")
     assert asked == ["l2", "reconstruction"]
+
+
+@pytest.mark.parametrize("settings", [{"percent": 0.3}, {"flops": 0.7, "scope": "layer"}])
+def test_a_preview_says_what_would_go(nano: Detector, settings: dict[str, object]) -> None:
+    told = preview(nano, probe(nano), **settings).selection
+    assert told.widths == pruned(nano, **settings).selection.widths
+
+
+def test_a_preview_looks_at_images_for_its_criterion_only(nano: Detector) -> None:
+    started: list[str] = []
+    images = noise(1)
+    calibration = Calibration(lambda: started.append("") or images.batches(), total=1)
+    asked = {"percent": 0.3, "calibration": calibration, "repair": "ridge"}
+    preview(nano, probe(nano), **asked, criterion="l2")
+    assert not started
+    preview(nano, probe(nano), **asked, criterion="activation")
+    assert len(started) == 1, "what the repair would need is not looked for"
+
+
+def test_a_preview_refuses_what_prune_refuses(nano: Detector) -> None:
+    with pytest.raises(PruningError, match=r"budget: give exactly one of .* got none\."):
+        preview(nano, probe(nano))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'percnt'"):
+        preview(nano, probe(nano), percnt=0.3)
+    nano.model[3].bn.weight.data[5] = float("nan")
+    with pytest.raises(PruningError, match=r"model\.3\.bn\.weight: .* The file is damaged"):
+        preview(nano, probe(nano), percent=0.3)
 
 
 @pytest.mark.parametrize("method", ["none", "bn"])

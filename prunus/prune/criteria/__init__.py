@@ -10,6 +10,7 @@ the whole table.
 
 from collections.abc import Mapping
 
+from prunus.core.errors import PruningError, suggest
 from prunus.prune.criteria import (
     activation,
     bn_scale,
@@ -23,6 +24,7 @@ from prunus.prune.criteria import (
     taylor,
 )
 from prunus.prune.criteria.members import Criterion
+from prunus.prune.evidence import Calibration
 
 CRITERIA: Mapping[str, Criterion] = {
     "bn_scale": bn_scale.score,
@@ -38,3 +40,28 @@ CRITERIA: Mapping[str, Criterion] = {
     "reconstruction": reconstruction.score,
     "random": random.score,
 }
+
+AUTO = "auto"
+WITH_IMAGES, WITHOUT_IMAGES = "reconstruction", "l2"
+"""What "auto" means. On the official yolov5n, -20 % FLOPs, without training, reconstruction keeps
+three quarters of mAP50-95 (`benchmarks/results/pruning_vs_torch_pruning.jsonl`). Without images, l2
+needs nothing but weights, whatever the network."""
+
+
+def find_criterion(criterion: str | Criterion, calibration: Calibration | None) -> Criterion:
+    """Return a criterion by its name; a function is one already.
+
+    Raises:
+        PruningError: There is none of that name.
+    """
+    if not isinstance(criterion, str):
+        return criterion
+    if criterion == AUTO:
+        criterion = WITHOUT_IMAGES if calibration is None else WITH_IMAGES
+    if criterion not in CRITERIA:
+        known = (AUTO, *sorted(CRITERIA))
+        raise PruningError(
+            f"--criterion: no criterion '{criterion}'.{suggest(criterion, known)} Known: "
+            f"{', '.join(known)}."
+        )
+    return CRITERIA[criterion]

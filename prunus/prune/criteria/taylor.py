@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from prunus.core.errors import PruningError
 from prunus.model.channels.table import ChannelGroup, Slot
 from prunus.prune.criteria.members import channels_first, has, streamed, sum_over_slots
 from prunus.prune.evidence import Evidence
@@ -30,7 +31,7 @@ def score(groups: Sequence[ChannelGroup], evidence: Evidence) -> dict[str, Tenso
     eval mode, so that gradients, flags and batch norms of the network stay as they are.
 
     Raises:
-        PruningError: There are no labels, or no batches.
+        PruningError: There are no labels or no batches, or no loss depends on any of these weights.
     """
     losses, total = evidence.losses(NAME), evidence.images(NAME).total
     model = copy.deepcopy(evidence.model).eval()
@@ -39,13 +40,19 @@ def score(groups: Sequence[ChannelGroup], evidence: Evidence) -> dict[str, Tenso
         model, [slot for read, made in gates.values() for slot in (*read, *made)]
     )
     scores = {group.name: torch.zeros(len(group), dtype=torch.float64) for group in groups}
-    batches = 0
+    batches, felt = 0, 0
     with torch.enable_grad():
         for loss in streamed(losses(model), NAME, total):
             batches += 1
+            felt += loss.requires_grad
             products = _weight_times_gradient(loss, weights)
             for group in groups:
                 scores[group.name] += _change(group, *gates[group.name], products).square()
+    if groups and not felt:
+        raise PruningError(
+            f"criterion {NAME}: the loss depends on none of the weights that could go. Let it be "
+            "computed from the network's outputs, without detach or no_grad."
+        )
     return {name: (squares / batches).float() for name, squares in scores.items()}
 
 
@@ -69,9 +76,12 @@ def _require_gradients(model: nn.Module, slots: Iterable[Slot]) -> dict[str, Ten
 
 
 def _weight_times_gradient(loss: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    gradients = torch.autograd.grad(
-        loss, list(weights.values()), allow_unused=True, materialize_grads=True
-    )
+    """Return zeros for what the loss does not depend on."""
+    gradients: Iterable[Tensor] = map(torch.zeros_like, weights.values())
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(
+            loss, list(weights.values()), allow_unused=True, materialize_grads=True
+        )
     return {
         name: weight.detach().float() * gradient.float()
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True)

@@ -12,7 +12,7 @@ from prunus.core.console import track
 from prunus.model.channels.probe import call_quietly
 from prunus.prune.evidence import Observation
 from prunus.prune.observe.readers import (
-    Reader,
+    LinearMap,
     patch_length,
     read_patches,
     reader_at,
@@ -82,13 +82,13 @@ def measure_moments(
         paths: Layers.
         batches: Only so many of the first batches.
     """
-    layers: dict[Reader, str] = {}
+    layers: dict[LinearMap, str] = {}
     for path in paths:
         layers[reader_at(model, path)] = path
     sums = {path: Sums() for path in paths}
     number = 0
 
-    def note(layer: Reader, given: Tensor, _output: Tensor) -> None:
+    def note(layer: LinearMap, given: Tensor, _output: Tensor) -> None:
         path = layers[layer]
         places = observation.layers[path].places[number]
         sums[path].add(read_patches(layer, given, places.to(given.device)))
@@ -125,6 +125,6 @@ def in_memory(
         yield portion
 
 
-def moment_bytes(layer: Reader) -> int:
+def moment_bytes(layer: LinearMap) -> int:
     """Return the memory of a layer's float64 moments."""
     return 8 * (patch_length(layer) + 1) ** 2

@@ -29,7 +29,7 @@ from prunus.prune.evidence import (
     Weigh,
     output_tensors,
 )
-from prunus.prune.observe.readers import Reader, by_place, picture_size, readers, watching
+from prunus.prune.observe.readers import LinearMap, by_place, picture_size, readers, watching
 
 PLACES_PER_IMAGE = 200
 TARGET_BYTES = 2 << 30
@@ -161,7 +161,7 @@ class _Watcher:
         """Return the length of each layer's output, as far as it has the expected dimensions."""
         rows: dict[str, int] = {}
 
-        def note(layer: Reader, _given: Tensor, output: Tensor) -> None:
+        def note(layer: LinearMap, _given: Tensor, output: Tensor) -> None:
             path = self._paths[layer]
             flat = output.ndim != 4 if isinstance(layer, nn.Conv2d) else output.ndim < 2
             if path in rows or flat:
@@ -176,7 +176,7 @@ class _Watcher:
         """Return what each layer puts out, and the gradient there."""
         said: dict[str, Tensor] = {}
 
-        def note(layer: Reader, _given: Tensor, output: Tensor) -> Tensor | None:
+        def note(layer: LinearMap, _given: Tensor, output: Tensor) -> Tensor | None:
             path = self._paths[layer]
             if path in self._unfit:
                 return None

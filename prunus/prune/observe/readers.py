@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from prunus.core.records import Size
 from prunus.model.channels.table import ChannelTable
+from prunus.prune.readers import readers_of
 
-Reader = nn.Conv2d | nn.Linear
+LinearMap = nn.Conv2d | nn.Linear
 """A layer without groups, whose output at a place is weight @ patch + bias."""
 
-Note = Callable[[Reader, Tensor, Tensor], Tensor | None]
+Note = Callable[[LinearMap, Tensor, Tensor], Tensor | None]
 """(layer, what it read, what it put out) -> what goes on instead, or None."""
 
 
-def readers(model: nn.Module, table: ChannelTable) -> dict[str, Reader]:
+def readers(model: nn.Module, table: ChannelTable) -> dict[str, LinearMap]:
     """Return path -> layer for the layers that read channels and can be solved for.
 
     Left out: grouped and depthwise layers, other paddings than zeros, weights that two layers
@@ -29,18 +30,17 @@ def readers(model: nn.Module, table: ChannelTable) -> dict[str, Reader]:
         for parameter in module._parameters.values():
             if parameter is not None:
                 owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    found: dict[str, Reader] = {}
-    for (name, dimension), role in table.roles.items():
-        path, _, attribute = name.rpartition(".")
-        if role != "column" or attribute != "weight" or dimension != 1:
+    found: dict[str, LinearMap] = {}
+    for weight, path, dimension in readers_of(table):
+        if weight.rpartition(".")[2] != "weight" or dimension != 1:
             continue
         layer = model.get_submodule(path)
-        if _is_reader(layer) and owners[id(layer.weight)] == 1:
+        if _is_linear_map(layer) and owners[id(layer.weight)] == 1:
             found[path] = layer  # type: ignore[assignment]
     return found
 
 
-def reader_at(model: nn.Module, path: str) -> Reader:
+def reader_at(model: nn.Module, path: str) -> LinearMap:
     """Return the layer at a path where `readers` found one, in any network of the same paths."""
     layer = model.get_submodule(path)
     if not isinstance(layer, nn.Conv2d | nn.Linear):
@@ -48,24 +48,24 @@ def reader_at(model: nn.Module, path: str) -> Reader:
     return layer
 
 
-def patch_length(layer: Reader) -> int:
+def patch_length(layer: LinearMap) -> int:
     """Return how many values of its input one output of a layer sees."""
     return layer.weight[0].numel()
 
 
-def by_place(layer: Reader, output: Tensor) -> Tensor:
+def by_place(layer: LinearMap, output: Tensor) -> Tensor:
     """Return (B, places, O) a layer's output, or its gradient, place by place."""
     if isinstance(layer, nn.Conv2d):
         return output.flatten(2).transpose(1, 2)
     return output.reshape(output.size(0), -1, output.size(-1))
 
 
-def picture_size(layer: Reader, output: Tensor) -> Size | None:
+def picture_size(layer: LinearMap, output: Tensor) -> Size | None:
     """Return (height, width) of the places, or None where they lie in no picture."""
     return (output.size(2), output.size(3)) if isinstance(layer, nn.Conv2d) else None
 
 
-def read_patches(layer: Reader, given: Tensor, places: Tensor) -> Tensor:
+def read_patches(layer: LinearMap, given: Tensor, places: Tensor) -> Tensor:
     """Return what a layer sees at some places of its input.
 
     Args:
@@ -107,7 +107,7 @@ def given_to(inputs: Sequence[Any], named: Mapping[str, Any]) -> Tensor:
 
 
 @contextmanager
-def watching(layers: Sequence[Reader], note: Note) -> Iterator[None]:
+def watching(layers: Sequence[LinearMap], note: Note) -> Iterator[None]:
     """Call `note` whenever one of the layers has run."""
 
     def hook(layer: Any, inputs: Sequence[Any], named: Mapping[str, Any], output: Tensor) -> Any:
@@ -121,7 +121,7 @@ def watching(layers: Sequence[Reader], note: Note) -> Iterator[None]:
             handle.remove()
 
 
-def _is_reader(layer: nn.Module) -> bool:
+def _is_linear_map(layer: nn.Module) -> bool:
     if type(layer) is nn.Linear:
         return True
     return (

@@ -29,15 +29,16 @@ from prunus.core.errors import PruningError
 from prunus.model.channels.probe import Inputs, call_quietly
 from prunus.model.channels.table import ChannelTable
 from prunus.prune.comparison import difference
+from prunus.prune.readers import Reader, readers_of
 from prunus.prune.repair.constants import (
     CONVOLUTIONS,
     Fold,
-    _contribution,
-    _silenced,
+    contribution,
     fold_constants_,
+    silenced,
 )
 from prunus.prune.repair.offsets import emit_, makers_of, positions_of, tune_
-from prunus.prune.repair.reading import STEADY, Reader, Seen, look, readers_of
+from prunus.prune.repair.reading import STEADY, Seen, look
 from prunus.prune.surgery import TRANSPOSED, named_tensors
 
 PAYS = 1e-3
@@ -97,7 +98,7 @@ def worth(model: nn.Module, table: ChannelTable, tags: Tensor, inputs: Inputs) -
     Returns:
         Only groups that lose channels and can have a carrier.
     """
-    seen = look(_silenced(model, table, tags), readers_of(table, tags), inputs)
+    seen = look(silenced(model, table, tags), readers_of(table, tags), inputs)
     worths = {}
     for group in table.free_groups:
         gone = group.tags[torch.isin(group.tags, tags)]
@@ -180,7 +181,7 @@ def carry_constants_(
     trial = copy.deepcopy(smaller)
     offsets, heard = tune_(trial, table, tags, hopeful, inputs)
     silent = _all_silent(tags, hopeful)
-    said = look(_silenced(model, table, silent), readers_of(table, silent), inputs)
+    said = look(silenced(model, table, silent), readers_of(table, silent), inputs)
     cut = _Cut(model, table, tags, said, heard)
     loads: list[_Load] = []
     for name, tag in hopeful.items():
@@ -195,7 +196,7 @@ def carry_constants_(
         _write_(smaller, load)
     for name, tag in good.items():
         emit_(smaller, makers_of(table, tags, tag), offsets[name])
-    expected = call_quietly(_silenced(model, table, _all_silent(tags, good)), inputs)
+    expected = call_quietly(silenced(model, table, _all_silent(tags, good)), inputs)
     return Carried(
         tuple(good),
         {name: why for name, why in unfit.items() if why},
@@ -292,7 +293,7 @@ def _fold_others_(
     loads: Sequence[_Load],
 ) -> Fold:
     """Fold what no carrier hands on: the fold is shown a network that does not read the rest."""
-    muted = _silenced(model, table, _all_silent(tags, carriers))
+    muted = silenced(model, table, _all_silent(tags, carriers))
     tensors = named_tensors(muted)
     carried: dict[str, Tensor] = {}
     for load in loads:
@@ -336,7 +337,7 @@ def _fold_error(
     if not isinstance(layer, TRANSPOSED) and (
         layer.bias is not None or reader.weight in table.norms
     ):
-        folded = _contribution(weight, values.double(), removed, groups)
+        folded = contribution(weight, values.double(), removed, groups)
         said = said.movedim(seen.axis, -1) - folded.to(said)
     return float(said.double().square().mean().sqrt()) / max(seen.spread, STEADY)
 

@@ -6,21 +6,18 @@ refitted on its own.
 """
 
 import copy
-import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from prunus.core.console import log
-from prunus.model.channels.probe import Inputs, call_quietly
 from prunus.model.channels.table import ChannelTable
-from prunus.prune.evidence import Calibration, Observation, output_tensors
+from prunus.prune.evidence import Calibration, Observation
 from prunus.prune.observe.observation import observe
 from prunus.prune.repair.batch_norm import has_statistics, recalibrate
+from prunus.prune.repair.judge import judge
 from prunus.prune.repair.ridge import cut_layers, solve_from_dense_
 from prunus.prune.repair.walk import Refit, walk_
 
@@ -76,10 +73,12 @@ def repair(
     Raises:
         PruningError: There are no images.
     """
-    total = sum(1 for _ in calibration.batches())
+    if method == "ridge" and observation is None:
+        observation = observe(model, table, calibration)
+    total = _count(calibration, observation)
     judging = max(1, total // JUDGING_SHARE) if total > 1 else 0
     fitting = total - judging
-    error = _judge(model, calibration, fitting if judging else 0)
+    error = judge(model, calibration, fitting if judging else 0)
     best = smaller
     errors = {"as cut": error(smaller)}
     kept = "as cut"
@@ -91,8 +90,7 @@ def repair(
         if errors[step] < errors[kept]:
             best, kept = candidate, step
 
-    if method == "ridge":
-        observation = observation or observe(model, table, calibration)
+    if method == "ridge" and observation is not None:
         solved = copy.deepcopy(smaller)
         cuts = cut_layers(solved, model, table, tags, observation)
         solve_from_dense_(cuts, solved, model, observation, fitting)
@@ -109,24 +107,8 @@ def repair(
     return best, outcome
 
 
-def _judge(
-    model: nn.Module, calibration: Calibration, skipped: int
-) -> Callable[[nn.Module], float]:
-    """Return a function from networks to the weighed relative error of their outputs."""
-
-    def batches() -> Iterator[Inputs]:
-        return islice(calibration.batches(), skipped, None)
-
-    def error(candidate: nn.Module) -> float:
-        lost = varied = 0.0
-        for batch in batches():
-            wanted = output_tensors(call_quietly(model, batch))
-            given = output_tensors(call_quietly(candidate, batch))
-            weights = calibration.weigh(wanted)
-            for one, other, weight in zip(given, wanted, weights, strict=True):
-                lost += float((weight * (one - other).double().square()).sum())
-                varied += float((weight * (other - other.mean()).double().square()).sum())
-        share = lost / max(varied, torch.finfo(torch.float64).tiny)
-        return share if math.isfinite(share) else math.inf
-
-    return error
+def _count(calibration: Calibration, observation: Observation | None) -> int:
+    """Return how many batches there are; images are decoded for it only if nobody knows."""
+    if observation is not None:
+        return observation.batches
+    return calibration.total or sum(1 for _ in calibration.batches())

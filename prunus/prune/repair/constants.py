@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from prunus.model.channels.probe import Inputs, call_quietly
 from prunus.model.channels.table import ChannelTable
+from prunus.prune.readers import readers_of
 from prunus.prune.surgery import named_tensors
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -46,7 +47,7 @@ def fold_constants_(
         inputs: What to run `model` on; noise will do.
     """
     readers = _readers(model, table, tags)
-    constants = _mean_inputs(_silenced(model, table, tags), set(readers.values()), inputs)
+    constants = _mean_inputs(silenced(model, table, tags), set(readers.values()), inputs)
     tensors, changed = named_tensors(model), named_tensors(smaller)
     folded: list[str] = []
     skipped: list[str] = []
@@ -55,7 +56,7 @@ def fold_constants_(
             continue
         reader = model.get_submodule(path)
         gone = torch.isin(table.tags[weight, 1], tags)
-        lost = _contribution(tensors[weight], constants[path], gone, getattr(reader, "groups", 1))
+        lost = contribution(tensors[weight], constants[path], gone, getattr(reader, "groups", 1))
         lost = lost[~torch.isin(table.tags[weight, 0], tags)]
         bias, mean = changed.get(f"{path}.bias"), changed.get(table.norms.get(weight, ""))
         if bias is not None:
@@ -67,19 +68,16 @@ def fold_constants_(
 
 
 def _readers(model: nn.Module, table: ChannelTable, tags: Tensor) -> dict[str, str]:
-    """Return weight -> path of the layers that read a removed channel."""
-    readers = {}
-    for (name, dimension), held in table.tags.items():
-        path, _, attribute = name.rpartition(".")
-        is_layer = attribute == "weight" and table.roles[name, dimension] == "column"
-        if not is_layer or not bool(torch.isin(held, tags).any()):
-            continue
-        if isinstance(model.get_submodule(path), (*CONVOLUTIONS, nn.Linear)):
-            readers[name] = path
-    return readers
+    """Return weight -> path of the layers that read a removed channel and may take a constant."""
+    return {
+        reader.weight: reader.path
+        for reader in readers_of(table, tags)
+        if reader.weight.rpartition(".")[2] == "weight"
+        and isinstance(model.get_submodule(reader.path), (*CONVOLUTIONS, nn.Linear))
+    }
 
 
-def _silenced(model: nn.Module, table: ChannelTable, tags: Tensor) -> nn.Module:
+def silenced(model: nn.Module, table: ChannelTable, tags: Tensor) -> nn.Module:
     """Return a copy whose channels `tags` say the same whatever the input."""
     silenced = copy.deepcopy(model)
     tensors = named_tensors(silenced)
@@ -118,7 +116,7 @@ def _mean_inputs(model: nn.Module, paths: set[str], inputs: Inputs) -> dict[str,
     return {path: total / calls[path] for path, total in sums.items()}
 
 
-def _contribution(weight: Tensor, constants: Tensor, gone: Tensor, groups: int) -> Tensor:
+def contribution(weight: Tensor, constants: Tensor, gone: Tensor, groups: int) -> Tensor:
     """Return (out,) what constants at the removed inputs add to each output, far from borders.
 
     Args:

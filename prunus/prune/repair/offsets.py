@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from prunus.model.channels.probe import Inputs
 from prunus.model.channels.table import ChannelTable, Role
-from prunus.prune.repair.reading import Reader, Seen, look, readers_of
+from prunus.prune.readers import Reader, readers_of
+from prunus.prune.repair.reading import Seen, look
 from prunus.prune.surgery import named_tensors
 
 STEPS = 16

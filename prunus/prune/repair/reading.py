@@ -2,24 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prunus.model.channels.probe import Inputs, call_quietly
-from prunus.model.channels.table import ChannelTable
+from prunus.prune.readers import Reader
 
 STEADY = 1e-5
 """Relative range within which a value counts as constant: roundings of single precision."""
-
-
-class Reader(NamedTuple):
-    """A layer that reads channels: its weight, and which dimension of it runs over them."""
-
-    weight: str
-    path: str
-    dimension: int
 
 
 @dataclass
@@ -45,15 +37,6 @@ class Seen:
     def steady(self) -> Tensor:
         size = torch.maximum(self.low.abs(), self.high.abs())
         return self.high - self.low <= STEADY * size.clamp(min=STEADY)
-
-
-def readers_of(table: ChannelTable, tags: Tensor) -> list[Reader]:
-    """Return the layers that read any of these channels."""
-    return [
-        Reader(name, name.rpartition(".")[0], dimension)
-        for (name, dimension), held in table.tags.items()
-        if table.roles[name, dimension] == "column" and bool(torch.isin(held, tags).any())
-    ]
 
 
 def look(model: nn.Module, readers: Iterable[Reader], inputs: Inputs) -> dict[str, Seen]:

@@ -35,6 +35,7 @@ class Replay:
         self._enters: dict[str, int] = {}
         self._leaves: dict[str, int] = {}
         self._records: dict[str, list[Tensor]] = {}
+        self._written: set[str] = set()
         self._bytes = 0
         self._watch_once()
 
@@ -55,6 +56,10 @@ class Replay:
         finally:
             for name in fresh:
                 if name in self._records and len(self._records[name]) != whole:
+                    self._forget(name)
+            for name, said in replayed.items():
+                if any(_versions(said)):  # what follows wrote into it: right once, no more
+                    self._written.add(name)
                     self._forget(name)
 
     def _arriving(self, path: str, batch: Inputs) -> Tensor:
@@ -118,14 +123,15 @@ class Replay:
 
     @contextmanager
     def _replaying(self, records: Mapping[str, list[Tensor]], number: int) -> Iterator[None]:
-        def again(said: Tensor) -> Callable[..., Tensor]:
-            return lambda *_inputs, **_options: said.clone()  # what follows may write into it
+        def again(path: str, said: Tensor) -> Callable[..., Tensor]:
+            copied = path in self._written
+            return lambda *_inputs, **_options: said.clone() if copied else said
 
         with ExitStack() as stack:
             for path, said in records.items():
                 own = self._modules[path].__dict__
                 stack.callback(_put_back, own, own.get("forward"))
-                own["forward"] = again(said[number])
+                own["forward"] = again(path, said[number])
             yield
 
     @contextmanager

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from prunus.model.channels.table import ChannelTable
 from prunus.prune.evidence import Observation
 from prunus.prune.observe.moments import Moments, in_memory, measure_moments, moment_bytes
-from prunus.prune.observe.readers import Reader, reader_at
-from prunus.prune.surgery import named_tensors
+from prunus.prune.observe.readers import LinearMap, reader_at
 
 RIDGE = 1e-2
 """Pull toward the kept weights, relative to the mean variance of the inputs: the best of 1e-3, 1e-2
@@ -36,8 +35,8 @@ class Cut:
     """
 
     path: str
-    dense: Reader
-    layer: Reader
+    dense: LinearMap
+    layer: LinearMap
     rows: Tensor
     columns: Tensor
     norm: str
@@ -118,7 +117,7 @@ def set_layer_(
     if cut.layer.bias is not None:
         cut.layer.bias.data.add_(rest)
     else:
-        named_tensors(smaller)[cut.norm].data.sub_(rest)
+        smaller.get_buffer(cut.norm).data.sub_(rest)
 
 
 def _held_by_norm(cut: Cut, smaller: nn.Module, model: nn.Module) -> Tensor:
@@ -126,7 +125,7 @@ def _held_by_norm(cut: Cut, smaller: nn.Module, model: nn.Module) -> Tensor:
     own = cut.layer.weight
     if not cut.norm:
         return torch.zeros(len(cut.rows), dtype=torch.float64, device=own.device)
-    dense, mean = (named_tensors(network)[cut.norm].double() for network in (model, smaller))
+    dense, mean = (network.get_buffer(cut.norm).double() for network in (model, smaller))
     return dense[cut.rows.to(dense.device)] - mean
 
 
