@@ -32,6 +32,9 @@ class AveragePrecision:
         average_precision: (C, 10) at each of `match.IOU_THRESHOLDS`.
         confidence: Where the smoothed F1, averaged over the classes, is highest; 0 without labels
             or detections.
+        precision_curves: (C, 1000) at IoU .5, by `CONFIDENCES`.
+        recall_curves: (C, 1000), likewise.
+        precision_by_recall: (C, 101) the envelope at IoU .5, by `RECALLS`.
     """
 
     classes: NDArray[np.int64]
@@ -40,6 +43,9 @@ class AveragePrecision:
     recall: Floats
     average_precision: Floats
     confidence: float
+    precision_curves: Floats
+    recall_curves: Floats
+    precision_by_recall: Floats
 
     @property
     def map50(self) -> float:
@@ -77,12 +83,15 @@ def average_precision(
     present, label_counts = np.unique(label_classes, return_counts=True)
     areas = np.zeros((len(present), len(IOU_THRESHOLDS)))
     precision_curves, recall_curves = np.zeros((2, len(present), len(CONFIDENCES)))
+    by_recall = np.zeros((len(present), len(RECALLS)))
     for number, (label_class, label_count) in enumerate(zip(present, label_counts, strict=True)):
         own = classes == label_class
         if not own.any():
             continue
         precision, recall = _curves(hits[own], int(label_count))
-        areas[number] = [_area(precision[:, i], recall[:, i]) for i in range(len(IOU_THRESHOLDS))]
+        envelopes = [_envelope(precision[:, i], recall[:, i]) for i in range(len(IOU_THRESHOLDS))]
+        areas[number] = np.trapezoid(envelopes, RECALLS)
+        by_recall[number] = envelopes[0]
         precision_curves[number] = _by_confidence(scores[own], precision[:, 0], before_first=1.0)
         recall_curves[number] = _by_confidence(scores[own], recall[:, 0], before_first=0.0)
     best = _best_confidence(precision_curves, recall_curves)
@@ -93,6 +102,9 @@ def average_precision(
         recall=recall_curves[:, best],
         average_precision=areas,
         confidence=float(CONFIDENCES[best]),
+        precision_curves=precision_curves,
+        recall_curves=recall_curves,
+        precision_by_recall=by_recall,
     )
 
 
@@ -103,12 +115,12 @@ def _curves(hits: NDArray[np.bool_], label_count: int) -> tuple[Floats, Floats]:
     return found / seen, found / label_count
 
 
-def _area(precision: Floats, recall: Floats) -> float:
-    """Area under the precision envelope; it starts at recall 0, precision 1 and ends at 1, 0."""
+def _envelope(precision: Floats, recall: Floats) -> Floats:
+    """Precision envelope at `RECALLS`; it starts at recall 0, precision 1 and ends at 1, 0."""
     recall = np.concatenate(([0.0], recall, [1.0]))
     precision = np.concatenate(([1.0], precision, [0.0]))
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.trapezoid(np.interp(RECALLS, recall, envelope), RECALLS))
+    return np.interp(RECALLS, recall, envelope)
 
 
 def _by_confidence(scores: NDArray[np.float32], curve: Floats, before_first: float) -> Floats:

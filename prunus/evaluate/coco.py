@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunus.core.records import Detections, Size
+from prunus.evaluate.truth import Labels
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,6 @@ class CocoMetrics:
 
     def as_dict(self) -> dict[str, float | None]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The ground truth of one image.
-
-    Attributes:
-        boxes_xyxy: (M, 4) float32, pixels of the image on disk.
-        classes: (M,) int64.
-    """
-
-    boxes_xyxy: NDArray[np.float32]
-    classes: NDArray[np.int64]
 
 
 def coco_metrics(

@@ -1,10 +1,19 @@
-"""The record of one evaluation: what `val.evaluate` returns and reports keep."""
+"""The record of one evaluation: what `val.evaluate` returns and reports keep.
+
+Two metrics of the same detections stand side by side, and differ by up to a point. YOLOv5's: the
+area under the precision envelope, interpolated between the points; a detection may only hit the
+label that it overlaps best; 300 detections an image. COCO's: the mean of 101 steps; a detection
+whose best label is taken may have the next; 100 detections an image (`spec/yolov5.md` 2.11).
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from prunus.core.records import Detections
+from prunus.evaluate.average_precision import AveragePrecision
 from prunus.evaluate.coco import CocoMetrics
+from prunus.evaluate.match import Matches
+from prunus.evaluate.truth import Labels
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,12 @@ class Evaluation:
         coco: COCO's twelve, if asked for.
         detections: One entry an image, in the order of the index.
         labels: How many labels there are.
-        timings_ms: Mean per image: preprocess (waiting for the loader), inference, nms, matching.
+        timings_ms: Mean per image: preprocess (waiting for the loader), inference, nms, matching,
+            coco.
+        truth: The labels of each image, in the same order.
+        names: Class names, by index.
+        figures: YOLOv5's figures with their curves.
+        matches: Which detections hit a label: what the figures were made of.
     """
 
     precision: float
@@ -57,6 +71,10 @@ class Evaluation:
     detections: tuple[Detections, ...]
     labels: int
     timings_ms: dict[str, float]
+    truth: tuple[Labels, ...]
+    names: tuple[str, ...]
+    figures: AveragePrecision
+    matches: Matches
 
     def metrics(self) -> dict[str, Any]:
         """Return all figures as plain numbers for a report; None for what COCO cannot say."""

@@ -6,36 +6,32 @@ are carried back to pixels of the image on disk, clipped to it, and compared the
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from prunus.core.boxes import xywh_to_xyxy
 from prunus.core.console import track
 from prunus.core.errors import DataError
 from prunus.core.records import Batch, Detections, Frame, Runner, Size
 from prunus.evaluate.average_precision import AveragePrecision, average_precision
-from prunus.evaluate.coco import Labels, coco_metrics
+from prunus.evaluate.clock import Clock
+from prunus.evaluate.coco import coco_metrics
 from prunus.evaluate.evaluation import ClassMetrics, Evaluation
-from prunus.evaluate.match import IOU_THRESHOLDS, match_detections
+from prunus.evaluate.match import match_images
 from prunus.evaluate.nms import non_maximum_suppression
+from prunus.evaluate.truth import Labels, names_of, truth_of
+from prunus.model.pieces import run_in_pieces
 
 if TYPE_CHECKING:
     from prunus.data.index import ImageIndex
 
 __all__ = ["ClassMetrics", "Evaluation", "evaluate"]
 
-SINGLE_CLASS_NAME = "object"
-STAGES = ("preprocess", "inference", "nms", "matching")
-
-Item = TypeVar("Item")
 Suppress = Callable[[Tensor], list[Tensor]]
 """(B, N, 5 + K) candidates -> B tensors (n, 6), as `nms.non_maximum_suppression` returns them."""
 
@@ -78,14 +74,19 @@ def evaluate(  # noqa: PLR0913 - the five switches are separate settings of the 
         multi_label=not single_class,  # with one class the best label of a box is all that can stay
         agnostic=single_class,
     )
-    clock = _Clock()
+    clock = Clock()
     detections = _detect(runner, batches, index.paths, suppress, clock)
     if single_class:
         detections = [_as_one_class(found) for found in detections]
-    labels = [_labels_of(index, number, single_class) for number in range(len(index))]
+    names = names_of(index, single_class=single_class)
+    labels = truth_of(index, single_class=single_class)
     with clock.measure("matching"):
-        figures = _figures(detections, labels)
-    names = (SINGLE_CLASS_NAME,) if single_class else index.names
+        matches = match_images(detections, labels)
+        figures = average_precision(
+            matches.hits, matches.scores, matches.classes, matches.label_classes
+        )
+    with clock.measure("coco"):
+        twelve = coco_metrics(detections, labels, _sizes(index), names) if coco else None
     return Evaluation(
         precision=figures.mean_precision,
         recall=figures.mean_recall,
@@ -93,10 +94,14 @@ def evaluate(  # noqa: PLR0913 - the five switches are separate settings of the 
         map50_95=figures.map50_95,
         confidence=figures.confidence,
         per_class=_per_class(figures, labels, names),
-        coco=coco_metrics(detections, labels, _sizes(index), names) if coco else None,
+        coco=twelve,
         detections=tuple(detections),
         labels=sum(len(label.classes) for label in labels),
         timings_ms=clock.per_image(len(index)),
+        truth=labels,
+        names=names,
+        figures=figures,
+        matches=matches,
     )
 
 
@@ -119,7 +124,7 @@ def _detect(
     batches: Iterable[Batch],
     paths: Sequence[Path],
     suppress: Suppress,
-    clock: "_Clock",
+    clock: Clock,
 ) -> list[Detections]:
     """Return the detections of every image, in the order of `paths`."""
     places: dict[Path, list[int]] = defaultdict(list)
@@ -129,11 +134,12 @@ def _detect(
     total = len(batches) if isinstance(batches, Sized) else None
     for batch in clock.waiting(track(batches, "validating", total)):
         with clock.measure("inference"):
-            candidates = _infer(runner, batch.images)
+            candidates = run_in_pieces(runner, batch.images)
             if candidates.is_cuda:
                 torch.cuda.synchronize(candidates.device)
         with clock.measure("nms"):
             kept = [rows.cpu() for rows in suppress(candidates)]
+        del candidates  # 300 MB at 640 pixels, which the next batch can have
         for frame, rows in zip(batch.frames, kept, strict=True):
             if not places[frame.path]:
                 raise ValueError(f"{frame.path}: in the batches more often than in the index")
@@ -141,21 +147,6 @@ def _detect(
     if len(found) != len(paths):
         raise ValueError(f"the batches held {len(found)} of the index's {len(paths)} images")
     return [found[number] for number in range(len(paths))]
-
-
-def _infer(runner: Runner, images: Tensor) -> Tensor:
-    """Run a batch through a runner, in pieces if it takes only so many images at a time.
-
-    The last piece is filled up with black images, whose output is dropped.
-    """
-    if runner.batch is None or runner.batch == len(images):
-        return runner(images)
-    outputs = []
-    for start in range(0, len(images), runner.batch):
-        piece = images[start : start + runner.batch]
-        filling = piece.new_zeros((runner.batch - len(piece), *piece.shape[1:]))
-        outputs.append(runner(torch.cat((piece, filling)))[: len(piece)])
-    return torch.cat(outputs)
 
 
 def _in_image(frame: Frame, rows: Tensor) -> Detections:
@@ -167,30 +158,8 @@ def _as_one_class(found: Detections) -> Detections:
     return Detections(found.boxes_xyxy, found.scores, np.zeros_like(found.classes))
 
 
-def _labels_of(index: "ImageIndex", number: int, single_class: bool) -> Labels:
-    rows = index.boxes_of(number)  # (n, 5): class, centre and size as shares of the image
-    height, width = index.sizes_hw[number]
-    in_pixels = rows[:, 1:] * np.array([width, height, width, height], dtype=np.float32)
-    boxes = xywh_to_xyxy(torch.from_numpy(in_pixels)).numpy()
-    classes = rows[:, 0].astype(np.int64)
-    return Labels(boxes, np.zeros_like(classes) if single_class else classes)
-
-
 def _sizes(index: "ImageIndex") -> list[Size]:
     return [(int(height), int(width)) for height, width in index.sizes_hw]
-
-
-def _figures(detections: Sequence[Detections], labels: Sequence[Labels]) -> AveragePrecision:
-    hits = [
-        match_detections(found.boxes_xyxy, found.classes, label.boxes_xyxy, label.classes)
-        for found, label in zip(detections, labels, strict=True)
-    ]
-    return average_precision(
-        np.concatenate([np.empty((0, len(IOU_THRESHOLDS)), dtype=np.bool_), *hits]),
-        np.concatenate([np.empty(0, dtype=np.float32), *(found.scores for found in detections)]),
-        np.concatenate([np.empty(0, dtype=np.int64), *(found.classes for found in detections)]),
-        np.concatenate([np.empty(0, dtype=np.int64), *(label.classes for label in labels)]),
-    )
 
 
 def _per_class(
@@ -211,29 +180,3 @@ def _per_class(
         )
         for row, class_ in enumerate(figures.classes)
     )
-
-
-class _Clock:
-    """Adds up the wall-clock seconds of each stage."""
-
-    def __init__(self) -> None:
-        self._seconds = dict.fromkeys(STAGES, 0.0)
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self._seconds[stage] += perf_counter() - start
-
-    def waiting(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the items; the time that they take to come is `preprocess`."""
-        iterator = iter(items)
-        while True:
-            with self.measure("preprocess"):
-                item = next(iterator, None)
-            if item is None:
-                return
-            yield item
-
-    def per_image(self, images: int) -> dict[str, float]:
-        return {stage: 1000 * total / max(images, 1) for stage, total in self._seconds.items()}

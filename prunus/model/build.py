@@ -11,6 +11,7 @@ from prunus.core.errors import ModelError, suggest
 from prunus.model.blocks import Detect
 from prunus.model.detector import Detector
 from prunus.model.families import FAMILIES
+from prunus.model.shapes import ShapesAlone
 from prunus.model.spec import ArchSpec
 
 DRY_RUN_SIDE = 256
@@ -52,7 +53,7 @@ def dry_run(detector: Detector, height: int, width: int) -> list[Tensor]:
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), ShapesAlone():
             image = torch.empty(1, 3, height, width, device="meta")
             maps: list[Tensor] = functional_call(detector, tensors, (image,))
     finally:

@@ -218,7 +218,13 @@ class _Chain:
 
     def _judge(self, weights: Path, split: str) -> Mapping[str, Any]:
         report = self._call(
-            val, ValConfig, f"val-{split}", weights=weights, split=split, precision="fp32"
+            val,
+            ValConfig,
+            f"val-{split}",
+            weights=weights,
+            split=split,
+            precision="fp32",
+            plots=False,
         )
         metrics: Mapping[str, Any] = report["metrics"]
         return metrics

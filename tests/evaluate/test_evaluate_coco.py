@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from prunus.core.records import Detections
-from prunus.evaluate.coco import CocoMetrics, Labels, coco_metrics
+from prunus.evaluate.coco import CocoMetrics, coco_metrics
+from prunus.evaluate.truth import Labels
 
 NAMES = ("cat", "dog", "owl")
 SIZES = [(200, 300), (200, 300)]
