@@ -16,3 +16,9 @@ def assets() -> Path:
     if not (folder / "weights" / "yolov5n.pt").is_file():
         pytest.skip(f"{folder} holds no test assets: set {ASSETS_VARIABLE} to the folder that does")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what tests cache out of the user's folder."""
+    monkeypatch.setenv("PRUNUS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -4,5 +4,9 @@
 makes batches: `validation_batches` letterboxes, `TrainingBatches` augments. Nothing here ever
 writes to the user's data set.
 
-Opens the table `prunus.data.formats.FORMATS`: a data format is one file there and its line.
+`files` reads what lies on the disk or in a tar shard alike; `review` is what `prunus data check`
+looks at beyond single boxes; `convert` writes a data set anew in another format. `rules.RULES` is
+the list of everything that can be wrong, and of what happens then.
+
+Opens the tables `formats.FORMATS` (to read) and `convert.TARGETS` (to write): one file, one line.
 """

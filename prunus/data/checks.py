@@ -5,17 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from prunus.core.errors import DataError
-from prunus.data.problems import Problem
+from prunus.data.files import byte_count, exists, is_regular, read_bytes
+from prunus.data.labels import Labels, Outline
+from prunus.data.problems import Problem, RuleError
 
 EDGE_TOLERANCE = 1e-3
 """How far, as a share of the image, a box may stick out as rounding; 0.6 px in a 640 px image."""
 MAX_LABEL_BYTES = 64 << 20
 """No honest label file is larger: a million boxes take 40 MB."""
-
-Rows = NDArray[np.float32]
 
 
 def check_boxes(
@@ -23,7 +21,8 @@ def check_boxes(
     places: Sequence[tuple[int | None, str]],
     file: Path,
     classes: int,
-) -> tuple[Rows, list[Problem]]:
+    outlines: Sequence[Outline] = (),
+) -> Labels:
     """Keep the boxes that can be learnt from.
 
     Args:
@@ -31,50 +30,57 @@ def check_boxes(
         places: For each row its line number and words that lead the message, such as "object 3: ".
         file: The label file, for the messages.
         classes: How many classes the data set has.
+        outlines: One for each row, empty where there is only a box; or none at all.
 
     Returns:
-        The rows kept, (m, 5) float32 in their order, and what was found. Boxes that stick out of
-        the image by more than `EDGE_TOLERANCE` are cut at its border and reported; all others are
-        exactly as given.
+        The rows kept, in their order, with their outlines, and what was found. Boxes that stick out
+        of the image by more than `EDGE_TOLERANCE` are cut at its border and reported; all others
+        and all outlines are exactly as given.
     """
     kept: list[tuple[float, ...]] = []
+    drawn: list[Outline] = []
     problems: list[Problem] = []
-    seen: set[tuple[float, ...]] = set()
-    for row, (line, words) in zip(rows, places, strict=True):
+    seen: set[object] = set()
+    for number, (row, (line, words)) in enumerate(zip(rows, places, strict=True)):
         key = tuple(row)
-        fault = "the same box again" if key in seen else _fault(key, classes)
-        seen.add(key)
-        clipped = key if fault else _clip(key)
+        outline = outlines[number] if outlines else ()
+        whole = (key, *(ring.tobytes() for ring in outline))
+        rule, fault = _fault(key, classes)
+        if not fault and whole in seen:
+            rule, fault = "box-twice", "the same box again"
+        seen.add(whole)
         if fault:
-            problems.append(Problem(file, line, f"{words}{fault}: box dropped"))
+            problems.append(Problem(file, line, f"{words}{fault}: box dropped", rule))
             continue
+        clipped = _clip(key)
         if clipped != key:
-            problems.append(
-                Problem(file, line, f"{words}the box sticks out of the image: cut at its border")
-            )
+            message = f"{words}the box sticks out of the image: cut at its border"
+            problems.append(Problem(file, line, message, "box-sticks-out"))
         kept.append(clipped)
-    return np.array(kept, dtype=np.float32).reshape(-1, 5), problems
+        drawn.append(outline)
+    packed = np.array(kept, dtype=np.float32).reshape(-1, 5)
+    return Labels(packed, problems, tuple(drawn) if any(drawn) else ())
 
 
-def _fault(row: tuple[float, ...], classes: int) -> str:
-    """Say why a box is of no use, or "" when it is."""
+def _fault(row: tuple[float, ...], classes: int) -> tuple[str, str]:
+    """Return the rule that a box breaks and say how; empty words when it breaks none."""
     kind, x, y, width, height = row
     if not all(math.isfinite(value) for value in row):
-        return f"{_numbers(row)} is not finite"
+        return "box-not-finite", f"{_numbers(row)} is not finite"
     if kind != int(kind):
-        return f"class {kind:g} is not a whole number"
+        return "box-class", f"class {kind:g} is not a whole number"
     if not 0 <= kind < classes:
         span = "class (0)" if classes == 1 else f"classes (0-{classes - 1})"
-        return f"class {int(kind)}, but the data set has {classes} {span}"
+        return "box-class", f"class {int(kind)}, but the data set has {classes} {span}"
     if width <= 0 or height <= 0:
-        return f"width {width:g} and height {height:g} leave no area"
+        return "box-no-area", f"width {width:g} and height {height:g} leave no area"
     left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     if right <= 0 or bottom <= 0 or left >= 1 or top >= 1:
         hint = (
             "; coordinates are shares of the image, 0 to 1, not pixels" if max(row[1:]) > 2 else ""
         )
-        return f"box {_numbers(row[1:])} lies outside the image{hint}"
-    return ""
+        return "box-outside", f"box {_numbers(row[1:])} lies outside the image{hint}"
+    return "", ""
 
 
 def _clip(row: tuple[float, ...]) -> tuple[float, ...]:
@@ -94,18 +100,18 @@ def label_bytes(file: Path) -> bytes | None:
     """Return the content of a label file, or None when there is none.
 
     Raises:
-        DataError: It is no regular file (a folder, a pipe), too large, or cannot be read.
+        RuleError: It is no regular file (a folder, a pipe), too large, or cannot be read.
     """
+    rule = "label-unreadable"
     try:
-        if not file.exists():
+        if not exists(file):
             return None
-        if not file.is_file():
-            raise DataError("no regular file")
-        size = file.stat().st_size
+        if not is_regular(file):
+            raise RuleError(rule, "no regular file")
+        size = byte_count(file)
         if size > MAX_LABEL_BYTES:
-            raise DataError(
-                f"{size / 1e6:.0f} MB, more than the {MAX_LABEL_BYTES >> 20} MB that are read"
-            )
-        return file.read_bytes()
+            most = MAX_LABEL_BYTES >> 20
+            raise RuleError(rule, f"{size / 1e6:.0f} MB, more than the {most} MB that are read")
+        return read_bytes(file)
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}") from error
+        raise RuleError(rule, f"cannot be read: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""The settings of `prunus data check` and `prunus data demo`."""
+"""The settings of `prunus data check`, `prunus data convert` and `prunus data demo`."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,10 +8,29 @@ from prunus.core.runs import RunSettings
 
 
 class DataCheckConfig(RunSettings):
-    """Which data set to read, and how much of it."""
+    """Which data set to read, how much of it, and how many faults are too many."""
 
     data: Path = setting(..., "data set YAML", "DATA", "--data")
     split: Literal["all", "train", "val", "test"] = setting("all", "which images")
+    image_size: int = setting(
+        640, "image size that boxes and anchors are judged at", "--img", "--imgsz", "--img-size",
+        ge=32,
+    )  # fmt: skip
+    max_problems: float = setting(
+        0.05, "share of boxes or of images with a fault above which the exit status is 1", ge=0,
+        le=1,
+    )  # fmt: skip
+    fast: bool = setting(False, "do not read pixels: no search for damage and duplicates")
+
+
+class DataConvertConfig(RunSettings):
+    """Which data set to write anew, and how."""
+
+    data: Path = setting(..., "data set YAML", "DATA", "--data")
+    to: Literal["yolo", "coco", "voc"] = setting(..., "format to write")
+    copy_images: bool = setting(
+        True, "copy the images; --no-copy links to them, which breaks when they move", "--copy"
+    )
 
 
 class DataDemoConfig(RunSettings):

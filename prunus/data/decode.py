@@ -6,6 +6,7 @@ times as fast; only training uses that.
 """
 
 import io
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from prunus.core.errors import DataError
+from prunus.data.files import byte_count, exists, is_regular, open_binary, read_bytes
+from prunus.data.problems import RuleError
 
 Pixels = NDArray[np.uint8]
 
@@ -24,6 +27,9 @@ PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """The only decoders that a file may choose; Pillow's others have had bombs and overflows."""
 MAX_PIXELS = 170_000_000
 """Just below where Pillow itself refuses; half a gigabyte when decoded."""
+BOMB_PIXELS, BOMB_RATIO = 32_000_000, 100
+"""Pictures larger than the first, of files so many times smaller than their pixels, are bombs: a
+JPEG of a blank page is 60 times smaller."""
 MIN_SIDE_PX = 10
 """Smaller images are no photographs: the reference rejects them too (spec 2.8)."""
 MAX_FILE_BYTES = 1 << 30
@@ -56,27 +62,45 @@ def read_header(source: Path | bytes) -> Header:
     """Return size and orientation without decoding pixels.
 
     Raises:
-        DataError: One clause, without the file's name: no known kind, too small or too large.
+        RuleError: One clause, without the file's name: no known kind, too small or too large.
     """
     try:
-        with Image.open(
-            io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOW_FORMATS
-        ) as image:
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else open_binary(source) as stream,
+            Image.open(stream, formats=PILLOW_FORMATS) as image,
+        ):
             width, height = image.size
             kind = image.format or ""
             orientation = _orientation(image)
+            file_bytes = stream.seek(0, os.SEEK_END)
     except Image.DecompressionBombError as error:
-        raise DataError(f"over {MAX_PIXELS // 1_000_000} megapixels") from error
+        raise RuleError("image-too-large", f"over {MAX_PIXELS // 1_000_000} megapixels") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"no image of a known kind ({', '.join(PILLOW_FORMATS)})") from error
+        raise RuleError(
+            "image-kind", f"no image of a known kind ({', '.join(PILLOW_FORMATS)})"
+        ) from error
     except EXIF_ERRORS as error:
-        raise DataError(f"damaged header: {error}") from error
+        raise RuleError("image-header", f"damaged header: {error}") from error
     if width * height > MAX_PIXELS:
-        raise DataError(f"{width}x{height} pixels, over {MAX_PIXELS // 1_000_000} megapixels")
+        most = MAX_PIXELS // 1_000_000
+        raise RuleError("image-too-large", f"{width}x{height} pixels, over {most} megapixels")
+    _refuse_bomb(width * height, file_bytes)
     if min(width, height) < MIN_SIDE_PX:
-        raise DataError(f"{width}x{height} pixels, less than {MIN_SIDE_PX} on a side")
+        raise RuleError(
+            "image-too-small", f"{width}x{height} pixels, less than {MIN_SIDE_PX} on a side"
+        )
     turned = orientation >= 5
     return Header((width, height) if turned else (height, width), orientation, kind)
+
+
+def _refuse_bomb(pixels: int, file_bytes: int) -> None:
+    ratio = 3 * pixels / file_bytes
+    if pixels > BOMB_PIXELS and ratio > BOMB_RATIO:
+        raise RuleError(
+            "image-too-large",
+            f"{file_bytes / 1e6:.1f} MB would grow {ratio:.0f} times to {pixels / 1e6:.0f} "
+            f"megapixels: taken for a decompression bomb",
+        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -127,10 +151,12 @@ def _decode(path: Path, coarse_to: int) -> Pixels:
             np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION
         )
     except cv2.error as error:
-        raise DataError(f"cannot be decoded: {' '.join(str(error).split())}") from error
+        raise RuleError(
+            "image-damaged", f"cannot be decoded: {' '.join(str(error).split())}"
+        ) from error
     if pixels is None:
-        raise DataError("cannot be decoded: the picture data is damaged")
-    rgb = cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+        raise RuleError("image-damaged", "cannot be decoded: the picture data is damaged")
+    rgb = cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels))  # in place
     return rgb if header.orientation == 1 else _upright(rgb, header.orientation)
 
 
@@ -138,26 +164,28 @@ def refuse_odd_file(path: Path) -> None:
     """Refuse what must not be opened: pipes, devices, empty and enormous files.
 
     Raises:
-        DataError: One clause, without the file's name.
+        RuleError: One clause, without the file's name.
     """
     try:
-        if not path.exists():
-            raise DataError("no such image")
-        if not path.is_file():
-            raise DataError("no regular file")
-        size = path.stat().st_size
+        if not exists(path):
+            raise RuleError("image-missing", "no such image")
+        if not is_regular(path):
+            raise RuleError("image-odd-file", "no regular file")
+        size = byte_count(path)
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}") from error
+        raise RuleError("image-unreadable", f"cannot be read: {error.strerror or error}") from error
     if not 0 < size <= MAX_FILE_BYTES:
-        raise DataError("an empty file" if size == 0 else f"over {MAX_FILE_BYTES >> 30} GB")
+        if size == 0:
+            raise RuleError("image-empty", "an empty file")
+        raise RuleError("image-too-large", f"over {MAX_FILE_BYTES >> 30} GB")
 
 
 def _file_bytes(path: Path) -> bytes:
     refuse_odd_file(path)
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}") from error
+        raise RuleError("image-unreadable", f"cannot be read: {error.strerror or error}") from error
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from prunus.data.files import byte_count, open_binary
+
 TAIL_BYTES = 1 << 16
 """Cameras and editors write notes behind a JPEG's end; the mark is looked for this far back."""
 END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
@@ -15,8 +17,8 @@ def cut_short(file: Path, kind: str) -> bool:
         file: The image.
         kind: Pillow's name of its format.
     """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
+    size = byte_count(file)
+    with open_binary(file) as stream:
         if kind in END_MARKS:
             stream.seek(max(0, size - TAIL_BYTES), os.SEEK_SET)
             return END_MARKS[kind] not in stream.read()

@@ -1,18 +1,20 @@
 """Batches for validation (letterboxed) and for training (augmented), uint8 throughout.
 
-Sample k of epoch n is a pure function of (seed, n, k): the number of workers, the batches before it
-and the packages installed change nothing, and a resumed run skips by counting.
+Sample k of epoch n is a pure function of (seed, n, k), and with `sampling.ByNeed` of the last
+validation's figures: the number of workers, the batches before it and the packages installed change
+nothing, and a resumed run skips by counting.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunus.core.records import Batch, Frame
+from prunus.core.records import Batch, Frame, Size
 from prunus.data.augment import Augmentation
 from prunus.data.augment.draw import draw
 from prunus.data.augment.sample import to_pixels, to_shares
@@ -20,12 +22,11 @@ from prunus.data.decode import load_image
 from prunus.data.index import ImageIndex
 from prunus.data.letterbox import letterbox, to_planes
 from prunus.data.rectangles import Rectangle, rectangles, squares
+from prunus.data.sampling import ORDER, ClassScores, Order, Sampling, Shuffled, shared_canvas
 from prunus.data.tiles import Tiles
 from prunus.data.workers import Made, Stream
 
-CACHE_BYTES = 1 << 30
-ORDER = 0
-"""Third word of the seed for an epoch's order; samples take 1 and up."""
+NAMED_IMAGES = 3
 
 
 class ValidationBatches:
@@ -104,85 +105,131 @@ class _Letterboxed:
             targets.append(to_shares(boxes, width, height))
         return Made(Batch(torch.from_numpy(planes), _number(targets), tuple(frames)))
 
+    def names(self, key: Hashable) -> str:
+        """Name a batch and its first images, for messages."""
+        images = self.plan[cast(int, key)].images
+        return f"batch {cast(int, key) + 1} ({_few([self.index.paths[i] for i in images])})"
+
 
 class TrainingBatches:
-    """Augmented square batches, shuffled anew each epoch; the last one may hold fewer images."""
+    """Augmented batches, in a new order each epoch; the last one may hold fewer images."""
 
     def __init__(
         self,
-        index: ImageIndex,
-        image_size: int,
+        tiles: Tiles,
         batch_size: int,
         augmentation: Augmentation,
         *,
         seed: int,
         workers: int = 0,
-        cache_bytes: int = CACHE_BYTES,
+        sampling: Sampling | None = None,
     ) -> None:
         """Prepare; nothing is decoded before the first epoch.
 
         Args:
-            index: The images.
-            image_size: Side of the batches in pixels.
+            tiles: The images, at the side that the batches will have.
             batch_size: Images a batch.
             augmentation: How much to vary.
             seed: 0 or more; with epoch and position it determines every sample.
             workers: Processes that work ahead; 0 works here.
-            cache_bytes: When all decoded pictures fit into this, they are kept in memory; 0 never
-                does.
+            sampling: Which image comes where; None: each once, shuffled. Rectangles know no
+                mosaics.
         """
-        self._tiles = Tiles(index, image_size)
-        self._make = _Augmented(index, self._tiles, image_size, batch_size, augmentation, seed)
-        batch_bytes = 3 * batch_size * image_size**2
-        self._stream = Stream(self._make, workers, batch_bytes, keep_workers=True)
-        self._workers, self._cache_bytes = workers, cache_bytes
-        self._count = -(-len(index) // batch_size)
+        sampling = sampling or Shuffled(len(tiles.index), seed)
+        if sampling.stride:
+            augmentation = replace(augmentation, mosaic=0.0)
+        self._tiles, self._workers = tiles, workers
+        make = _Augmented(tiles, batch_size, augmentation, seed, sampling)
+        self._stream = Stream(make, workers, 3 * batch_size * tiles.size**2, keep_workers=True)
+        self._count = -(-sampling.length // batch_size)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return self._count
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, start: int = 0, scores: ClassScores = ()) -> Iterator[Batch]:
         """Yield the batches of an epoch, from batch number `start` on.
 
         Frames name the image that each sample was drawn around; scale and pad mean nothing here.
         Images that cannot be decoded are logged and come out grey and without boxes.
+
+        Args:
+            number: The epoch, from 0.
+            start: The batch to begin with, from 0.
+            scores: mAP50-95 of each class so far, for a sampling that asks for it.
         """
-        if self._tiles.total_bytes() <= self._cache_bytes:
-            self._tiles.keep_all(self._workers)
-        return self._stream.run(tuple((number, batch) for batch in range(start, self._count)))
+        self._tiles.keep(self._workers)
+        keys = tuple(_Key(number, batch, scores) for batch in range(start, self._count))
+        return self._stream.run(keys)
 
 
-@dataclass(frozen=True)
+class _Key(NamedTuple):
+    epoch: int
+    batch: int
+    scores: ClassScores
+
+
+@dataclass
 class _Augmented:
-    index: ImageIndex
     tiles: Tiles
-    size: int
     batch_size: int
     augmentation: Augmentation
     seed: int
+    sampling: Sampling
+
+    def __post_init__(self) -> None:
+        self._order: tuple[int, ClassScores, Order] | None = None
 
     def __call__(self, key: Hashable) -> Made:
-        """Make the batch of a key (epoch, number of the batch)."""
-        epoch, batch = cast(tuple[int, int], key)
-        order = np.random.default_rng((self.seed, epoch, ORDER)).permutation(len(self.index))
+        """Make the batch of a `_Key`."""
+        epoch, batch, scores = cast(_Key, key)
+        order = self._order_of(epoch, scores)
+        index = self.tiles.index
         start = batch * self.batch_size
-        images = [int(image) for image in order[start : start + self.batch_size]]
-        planes = np.empty((len(images), 3, self.size, self.size), dtype=np.uint8)
+        images = order[start : start + self.batch_size]
+        height, width = self._shape(images)
+        partners = range(len(index)) if self.sampling.even else order
+        planes = np.empty((len(images), 3, height, width), dtype=np.uint8)
         targets = []
         for place, image in enumerate(images):
             rng = np.random.default_rng((self.seed, epoch, ORDER + 1 + start + place))
-            sample = draw(self.tiles, len(self.index), image, self.size, self.augmentation, rng)
+            shape = (height, width)
+            sample = draw(self.tiles, partners, int(image), shape, self.augmentation, rng)
             to_planes(sample.image, planes[place])
-            targets.append(to_shares(sample.boxes, self.size, self.size))
+            targets.append(to_shares(sample.boxes, width, height))
         problems = tuple(self.tiles.problems)
         self.tiles.problems.clear()
-        frames = tuple(self._frame(image) for image in images)
+        frames = tuple(self._frame(int(image)) for image in images)
         return Made(Batch(torch.from_numpy(planes), _number(targets), frames), problems)
 
+    def names(self, key: Hashable) -> str:
+        """Name a batch and its first images, for messages."""
+        epoch, batch, scores = cast(_Key, key)
+        start = batch * self.batch_size
+        images = self._order_of(epoch, scores)[start : start + self.batch_size]
+        few = _few([self.tiles.index.paths[int(image)] for image in images])
+        return f"epoch {epoch + 1}, batch {batch + 1} ({few})"
+
+    def _order_of(self, epoch: int, scores: ClassScores) -> Order:
+        if self._order is None or self._order[:2] != (epoch, scores):
+            self._order = epoch, scores, self.sampling.order(epoch, scores)
+        return self._order[2]
+
+    def _shape(self, images: Order) -> Size:
+        size, stride = self.tiles.size, self.sampling.stride
+        if not stride:
+            return size, size
+        return shared_canvas(self.tiles.index.sizes_hw[images], size, stride)
+
     def _frame(self, image: int) -> Frame:
-        height, width = self.index.sizes_hw[image]
-        return Frame(self.index.paths[image], (int(height), int(width)))
+        height, width = self.tiles.index.sizes_hw[image]
+        return Frame(self.tiles.index.paths[image], (int(height), int(width)))
+
+
+def _few(paths: Sequence[Path]) -> str:
+    shown = ", ".join(map(str, paths[:NAMED_IMAGES]))
+    more = len(paths) - NAMED_IMAGES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _number(targets: Sequence[NDArray[np.float32]]) -> torch.Tensor:

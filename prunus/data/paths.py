@@ -8,6 +8,8 @@ from prunus.core.errors import DataError
 from prunus.data.problems import printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+REFUSED_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".psd")
+"""Listed like images, so that the report names them: nobody wants them to vanish in silence."""
 MAX_LIST_BYTES = 1 << 30
 MAX_NAME_BYTES = 255
 """Of every common file system."""
@@ -40,12 +42,12 @@ def confine(root: Path, entry: str, where: str) -> Path:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images in a folder, at any depth."""
+    """Return the images in a folder, at any depth, also those of kinds that are refused later."""
     return [
         Path(place, name)
         for place, _, names in os.walk(folder)
         for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES)
+        if name.lower().endswith(IMAGE_SUFFIXES + REFUSED_SUFFIXES)
     ]
 
 

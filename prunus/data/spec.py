@@ -15,14 +15,15 @@ from types import MappingProxyType
 from prunus.core.console import log
 from prunus.core.errors import ConfigError, DataError, suggest
 from prunus.core.files import read_yaml
-from prunus.data.formats import FORMATS
+from prunus.data.formats import FORMATS, Format, coco
 from prunus.data.paths import confine
 from prunus.data.problems import printable
+from prunus.data.shard import SUFFIX as SHARD
+from prunus.data.yaml_guard import refuse_hostile_yaml
 
 SPLITS = ("train", "val", "test")
 KEYS = ("path", *SPLITS, "names", "nc", "format")
 NEVER_RUN = "download"
-MAX_YAML_BYTES = 16 << 20
 LONGEST_QUOTE = 60
 MAX_CLASSES = 20_000
 """Above ImageNet-21k's usual cut and LVIS's 1,203; a detector's head grows with every class."""
@@ -36,7 +37,8 @@ class DataSpec:
         path: The YAML file.
         root: The data set's folder, absolute.
         names: Class names, by index.
-        format: Key of `prunus.data.formats.FORMATS`.
+        format: Key of `prunus.data.formats.FORMATS`, for folders and lists; the entries that are
+            JSON or tar files are COCO's and shards whatever it says.
         splits: Split name to its folders or lists, relative to `root`.
     """
 
@@ -63,6 +65,15 @@ class DataSpec:
             )
         return self.splits[split]
 
+    def format_of(self, entry: str) -> Format:
+        """Return how one entry of a split is read: a file's ending decides before `format`."""
+        return FORMATS[_by_ending(entry) or self.format]
+
+
+def _by_ending(entry: str) -> str | None:
+    by_ending = {coco.SUFFIX: "coco", SHARD: "shards"}
+    return by_ending.get(Path(entry.lower()).suffix)
+
 
 def _rebuild(
     path: Path,
@@ -84,14 +95,17 @@ def read_data(path: Path) -> DataSpec:
     content = _mapping(path)
     _report_keys(path, content)
     root = _root(path, content.get("path"))
-    names = _names(path, content)
     splits = {
         split: _entries(path, root, split, content[split]) for split in SPLITS if content.get(split)
     }
     if not splits:
         raise DataError(
-            f"{path}: no split. Give 'train' and 'val': a folder or a .txt list below {root}."
+            f"{path}: no split. Give 'train' and 'val': a folder, a .txt list or a COCO .json "
+            f"below {root}."
         )
+    if "names" not in content:
+        content = {**content, **_names_of_coco(root, splits)}
+    names = _names(path, content)
     return DataSpec(
         path, root, names, _format(path, root, content, splits), MappingProxyType(splits)
     )
@@ -100,10 +114,7 @@ def read_data(path: Path) -> DataSpec:
 def _mapping(path: Path) -> dict[object, object]:
     if path.is_dir():
         raise DataError(f"{path}: a folder. Give the data set's YAML file.")
-    if path.exists() and (not path.is_file() or path.stat().st_size > MAX_YAML_BYTES):
-        raise DataError(
-            f"{path}: not a data YAML (no regular file, or over {MAX_YAML_BYTES >> 20} MB)."
-        )
+    refuse_hostile_yaml(path)
     try:
         content = read_yaml(path)
     except ConfigError as error:
@@ -145,6 +156,14 @@ def _root(path: Path, value: object) -> Path:
     return root
 
 
+def _names_of_coco(root: Path, splits: Mapping[str, tuple[str, ...]]) -> dict[object, object]:
+    """Return `names` from the first COCO JSON, if there is one."""
+    for entry in (entry for entries in splits.values() for entry in entries):
+        if coco.recognises(root, entry):
+            return {"names": list(coco.class_names(coco.json_of(root / entry)))}
+    return {}
+
+
 def _names(path: Path, content: dict[object, object]) -> tuple[str, ...]:
     value = content.get("names")
     if isinstance(value, dict):
@@ -184,8 +203,8 @@ def _entries(path: Path, root: Path, split: str, value: object) -> tuple[str, ..
     for entry in values:
         if not isinstance(entry, str) or not entry.strip():
             raise DataError(
-                f"{path}: {split}: must be a folder or a .txt list, or several of these, "
-                f"got {_short(entry)}."
+                f"{path}: {split}: must be a folder, a .txt list, a COCO .json or .tar shards, "
+                f"or several of these, got {_short(entry)}."
             )
         entries.append(str(confine(root, entry, f"{path}: {split}").relative_to(root)))
     return tuple(entries)
@@ -205,7 +224,8 @@ def _format(
     asked = content.get("format")
     if asked is None:
         every = [entry for entries in splits.values() for entry in entries]
-        return next(name for name, kind in FORMATS.items() if kind.recognises(root, every[0]))
+        first = next((entry for entry in every if not _by_ending(entry)), every[0])
+        return next(name for name, kind in FORMATS.items() if kind.recognises(root, first))
     if not isinstance(asked, str) or asked not in FORMATS:
         hint = suggest(str(asked), FORMATS)
         raise DataError(

@@ -1,63 +1,46 @@
-"""Worker processes that make batches ahead. Items are batches and pure functions of their key.
+"""A stream of batches, made here or by worker processes. Batches are pure functions of their key.
 
-So their number and speed change nothing but the time. Errors cross the process border as values,
-and keep their one line; torch would wrap them in a traceback.
+So the number and speed of workers change nothing but the time.
 """
 
-import shutil
-import signal
-import sys
 from collections.abc import Hashable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-import cv2
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from functools import partial
+from typing import Protocol
 
 from prunus.core.console import log
 from prunus.core.errors import PrunusError
+from prunus.core.memory import available_bytes
 from prunus.core.records import Batch
+from prunus.data.pool import AHEAD, Pool
+from prunus.data.slots import Made
 
-PREFETCH = 2
-"""Batches that each worker makes ahead."""
-SHARED_MEMORY = Path("/dev/shm")
+__all__ = ["Made", "Maker", "Stream", "affordable"]
 
-
-class Made(NamedTuple):
-    """A batch and what was noticed while it was made, one line each."""
-
-    batch: Batch
-    problems: tuple[str, ...] = ()
+MEMORY_SHARE = 0.5
+"""Of the memory that is left, for batches on their way: the training needs the rest."""
 
 
 class Maker(Protocol):
-    """Makes the batch for a key; must pickle."""
+    """Makes the batch for a key; must pickle where processes are not forked."""
 
     def __call__(self, key: Hashable) -> Made: ...
-
-
-class Keys(Sampler[Hashable]):
-    """The keys to make next; set before each pass, since workers outlive passes."""
-
-    def __init__(self) -> None:
-        self.next: tuple[Hashable, ...] = ()
-
-    def __iter__(self) -> Iterator[Hashable]:
-        return iter(self.next)
-
-    def __len__(self) -> int:
-        return len(self.next)
 
 
 class Stream:
     """Batches in the order of their keys, made here or by worker processes."""
 
     def __init__(self, make: Maker, workers: int, batch_bytes: int, *, keep_workers: bool) -> None:
-        self._make, self._keys = make, Keys()
+        """Prepare; processes start with the first batch.
+
+        Args:
+            make: Makes a batch. May have a method `names`, which names a key's pictures.
+            workers: Processes, fewer where memory is short; 0 works here.
+            batch_bytes: Size of the largest batch.
+            keep_workers: Whether processes outlive a pass.
+        """
+        self._make, self._batch_bytes, self._keep_workers = make, batch_bytes, keep_workers
         self._workers = affordable(workers, batch_bytes)
-        self._keep_workers = keep_workers
-        self._loader: DataLoader[Made | PrunusError] | None = None
+        self._pool: Pool | None = None
         self._told: set[str] = set()
 
     def run(self, keys: tuple[Hashable, ...]) -> Iterator[Batch]:
@@ -65,6 +48,7 @@ class Stream:
 
         Raises:
             PrunusError: A batch cannot be made; as raised by the maker.
+            RuntimeError: A worker process raised something else, again and again.
         """
         for item in self._items(keys):
             if isinstance(item, PrunusError):
@@ -76,63 +60,40 @@ class Stream:
             yield item.batch
 
     def _items(self, keys: tuple[Hashable, ...]) -> Iterator[Made | PrunusError]:
-        if not self._workers:
-            return (self._make(key) for key in keys)
-        self._keys.next = keys
-        if self._loader is None:
-            self._loader = self._open()
-        return iter(self._loader)
-
-    def _open(self) -> DataLoader[Made | PrunusError]:
-        return DataLoader(
-            _Items(self._make),
-            batch_size=None,
-            sampler=self._keys,
-            num_workers=self._workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=_start_worker,
-            prefetch_factor=PREFETCH,
-            persistent_workers=self._keep_workers,
-            multiprocessing_context="fork" if sys.platform == "linux" else None,
-            generator=torch.Generator(),  # else every pass would draw from torch's global generator
-        )
-
-
-class _Items(Dataset[Made | PrunusError]):
-    def __init__(self, make: Maker) -> None:
-        self._make = make
-
-    def __getitem__(self, key: Hashable) -> Made | PrunusError:
+        if not self._workers or not keys:
+            yield from map(self._make, keys)
+            return
+        if self._pool is None:
+            describe = partial(_describe, self._make)
+            self._pool = Pool(self._make, self._workers, self._batch_bytes, describe)
+        finished = False
         try:
-            return self._make(key)
-        except PrunusError as error:
-            return error
+            yield from self._pool.run(keys)
+            finished = True
+        finally:
+            if not (finished and self._keep_workers):
+                self._pool.close()
+                self._pool = None
 
 
-def _as_it_is(item: Any) -> Any:
-    """Stand in for torch's collation, which would turn the record into something else."""
-    return item
-
-
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the main process, which still wants its batches
+def _describe(make: Maker, key: Hashable) -> str:
+    names = getattr(make, "names", None)
+    return f"batch {key}" if names is None else str(names(key))
 
 
 def affordable(workers: int, batch_bytes: int) -> int:
-    """Return how many workers fit the shared memory: containers often have 64 MB of it.
-
-    Overrunning it kills with a bus error.
-    """
-    if not workers or not SHARED_MEMORY.is_dir():
+    """Return how many workers the memory has room for, with the batches that they make ahead."""
+    free = available_bytes()
+    if not workers or free is None:
         return workers
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    fitting = min(workers, int(free // ((PREFETCH + 1) * batch_bytes)))
+    fitting = min(workers, int(free * MEMORY_SHARE // ((AHEAD + 1) * max(batch_bytes, 1))))
     if fitting < workers:
         log.warning(
-            "%s has %.0f MB free, enough for %d of %d workers; in Docker start with --shm-size=8g.",
-            SHARED_MEMORY, free / 1e6, fitting, workers,
-        )  # fmt: skip
+            "%.0f MB of memory are free, room for %d of %d workers with batches of %.0f MB; "
+            "lower --batch for more.",
+            free / 1e6,
+            fitting,
+            workers,
+            batch_bytes / 1e6,
+        )
     return fitting

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from prunus.core.errors import DataError
 from prunus.core.records import Size
-from prunus.data.formats import FORMATS
 from prunus.data.letterbox import letterbox, load_image, to_planes
 from prunus.data.scenes.compose import render_scene
 from prunus.data.spec import read_data
@@ -23,8 +22,11 @@ def images_of_data(data: Path, size_hw: Size, count: int, split: str = "val") ->
         DataError: The data set or the split is missing, or an image cannot be read.
     """
     spec = read_data(data)
-    list_images = FORMATS[spec.format].list_images
-    paths = [path for entry in spec.entries(split) for path in list_images(spec.root, entry)]
+    paths = [
+        path
+        for entry in spec.entries(split)
+        for path in spec.format_of(entry).list_images(spec.root, entry)
+    ]
     if not paths:
         raise DataError(f"{data}: no images in the split '{split}'.")
     step = max(1, len(paths) // count)

@@ -1,38 +1,90 @@
-"""`data check` and `data demo`: what is wrong with a data set, and one that is made to measure."""
+"""`data check`, `data convert` and `data demo`: judge a data set, rewrite it, or generate one."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from prunus.core.console import log, table
-from prunus.core.runs import start
-from prunus.data.config import DataCheckConfig, DataDemoConfig
+from prunus.core.files import write_text
+from prunus.core.runs import Run, start
+from prunus.data.config import DataCheckConfig, DataConvertConfig, DataDemoConfig
+from prunus.data.convert.run import losses, write_data_set
 from prunus.data.index import ImageIndex, build_index
+from prunus.data.problems import Problem, printable
+from prunus.data.review.alike import fingerprints, near_images, same_files
+from prunus.data.review.balance import absent_classes, class_balance
+from prunus.data.review.page import findings_csv, page
+from prunus.data.review.sizes import boxes_px, size_facts, tiny_boxes
+from prunus.data.review.strays import strays
+from prunus.data.rules import COSTLY
 from prunus.data.scenes.write import write_demo
-from prunus.data.spec import read_data
+from prunus.data.spec import DataSpec, read_data
+from prunus.model.spec import read_arch
+from prunus.train.anchors import best_possible_recall
 
 SHOWN_PROBLEMS = 20
-PROBLEMS = "problems.txt"
+PROBLEMS, PAGE, TABLE = "problems.txt", "check.md", "findings.csv"
+ARCHS = ("yolov5n", "yolov5n6")
+"""One for each set of default anchors: three levels, and four."""
+ANCHOR_THRESHOLD = 4.0
+"""Training's default: an anchor takes boxes whose sides differ by less than this factor."""
+RECALL_ENOUGH = 0.98
+"""Training fits new anchors below this (spec 2.10)."""
+
+Indices = Mapping[str, ImageIndex]
 
 
 def check(settings: DataCheckConfig) -> dict[str, object]:
-    """Read a data set, name its problems with file and line, and return the report."""
+    """Read a data set, name what is wrong with file and line, and return the report.
+
+    `too_many_problems` in the report says whether a share of faults is above the limit.
+    """
     with start("data-check", settings) as run:
         run.add_input("data", settings.data)
-        data = read_data(settings.data)
-        splits = list(data.splits) if settings.split == "all" else [settings.split]
-        indices = {split: build_index(data, split) for split in splits}
-        log.info("%s", _table(settings.data.name, indices))
-        problems = [str(problem) for index in indices.values() for problem in index.problems]
-        for line in problems[:SHOWN_PROBLEMS]:
-            log.info("%s", line)
-        if len(problems) > SHOWN_PROBLEMS:
-            log.info("… and %d more, all in %s", len(problems) - SHOWN_PROBLEMS, run.path(PROBLEMS))
-        run.path(PROBLEMS).write_text("".join(f"{line}\n" for line in problems), encoding="utf-8")
+        spec = read_data(settings.data)
+        splits = list(spec.splits) if settings.split == "all" else [settings.split]
+        indices = {split: build_index(spec, split) for split in splits}
+        anchors = _anchor_fit(indices, settings.image_size)
+        findings = _findings(spec, indices, settings) + _poor_anchors(spec, anchors)
+        shares = _shares(indices, findings)
+        too_many = max(shares.values()) > settings.max_problems
+        facts = {split: _facts(index, settings.image_size) for split, index in indices.items()}
+        verdict = _verdict(shares, settings.max_problems)
+        _write(run, findings, page(spec.path.name, verdict, facts, findings, anchors))
+        _tell(run, spec.path.name, facts, findings, verdict)
+        costly = [problem for problem in findings if problem.effect in COSTLY]
         run.report = {
-            "splits": {split: _facts(index) for split, index in indices.items()},
-            "problems": problems,
+            "splits": facts,
+            "problems": [str(problem) for problem in costly],
+            "remarks": [str(problem) for problem in findings if problem.effect not in COSTLY],
+            "rules": dict(Counter(problem.rule for problem in findings)),
+            "anchors": anchors,
+            "shares": shares,
+            "too_many_problems": too_many,
+        }
+        return run.finish()
+
+
+def convert(settings: DataConvertConfig) -> dict[str, object]:
+    """Write a data set in another format and return the report; say first what cannot be kept."""
+    with start("data-convert", settings) as run:
+        run.add_input("data", settings.data)
+        spec = read_data(settings.data)
+        indices = {split: build_index(spec, split) for split in spec.splits}
+        lost = [printable(line) for line in losses(spec, indices, settings.to)]
+        for line in lost:
+            log.warning("not carried over: %s", line)
+        written = write_data_set(spec, indices, settings.to, run.folder, copy=settings.copy_images)
+        log.info("%s: ready to train on, e.g. prunus train --data %s", written, written)
+        run.report = {
+            "data": str(written),
+            "lost": lost,
+            "splits": {
+                split: {"images": len(index), "boxes": len(index.boxes)}
+                for split, index in indices.items()
+            },
         }
         return run.finish()
 
@@ -53,20 +105,101 @@ def demo(settings: DataDemoConfig) -> dict[str, object]:
         return run.finish()
 
 
-def _facts(index: ImageIndex) -> dict[str, object]:
+def _findings(spec: DataSpec, indices: Indices, settings: DataCheckConfig) -> list[Problem]:
+    """Return everything that was found, faults of files first."""
+    found = [problem for index in indices.values() for problem in index.problems]
+    for split in indices:
+        found += strays(spec, split)
+    if not settings.fast:
+        prints = {
+            split: fingerprints(index, f"looking at {split}") for split, index in indices.items()
+        }
+        found += [problem for item in prints.values() for problem in item.damaged]
+        found += same_files(spec.root, prints) + near_images(spec.root, prints)
+    found += absent_classes(Path(spec.path.name), indices)
+    for index in indices.values():
+        found += tiny_boxes(index, settings.image_size)
+    named = dict.fromkeys(problem.relative_to(spec.root) for problem in found)
+    return sorted(named, key=lambda problem: problem.effect not in COSTLY)
+
+
+def _anchor_fit(indices: Indices, image_size: int) -> list[dict[str, object]]:
+    """Return the best possible recall of the default anchors on the training boxes."""
+    index = indices.get("train") or next(iter(indices.values()))
+    sizes = boxes_px(index, image_size)
+    if not len(sizes):
+        return []
+    fit = []
+    for name in ARCHS:
+        anchors = np.array(read_arch(name).anchors_px, dtype=np.float64).reshape(-1, 2)
+        recall = best_possible_recall(anchors, sizes, ANCHOR_THRESHOLD)
+        fit.append({"anchors of": name, "image_size": image_size, "best possible recall": recall})
+    return fit
+
+
+def _poor_anchors(spec: DataSpec, fit: list[dict[str, object]]) -> list[Problem]:
+    recalls = [float(str(row["best possible recall"])) for row in fit]
+    if not recalls or max(recalls) > RECALL_ENOUGH:
+        return []
+    message = f"no default anchor takes {1 - max(recalls):.1%} of the boxes"
+    return [Problem(Path(spec.path.name), None, message, "anchors-miss")]
+
+
+def _shares(indices: Indices, findings: list[Problem]) -> dict[str, float]:
+    """Return which share of boxes, of images, and of images of two splits has a fault."""
+    effects = Counter(problem.effect for problem in findings)
+    images, boxes = (sum(map(size, indices.values())) for size in (len, lambda i: len(i.boxes)))
+    damaged = sum(problem.rule == "image-damaged" for problem in findings)
+    left_out, dropped = effects["image left out"], effects["box dropped"]
+    leaked = sum(problem.rule in ("split-same-image", "split-near-image") for problem in findings)
+    return {
+        "boxes": (dropped + effects["box clipped"]) / max(boxes + dropped, 1),
+        "images": left_out / max(images + left_out - damaged, 1),
+        "leaked": leaked / max(images, 1),
+    }
+
+
+def _verdict(shares: Mapping[str, float], most: float) -> str:
+    words = (
+        f"{shares['boxes']:.2%} of the boxes and {shares['images']:.2%} of the images have faults, "
+        f"{shares['leaked']:.2%} of the images are in two splits"
+    )
+    over = max(shares.values()) > most
+    return f"{words}: {'above' if over else 'within'} the limit of {most:.2%} (--max-problems)."
+
+
+def _facts(index: ImageIndex, image_size: int) -> dict[str, object]:
     counts = Counter(index.boxes[:, 0].astype(int).tolist())
     return {
         "images": len(index),
         "backgrounds": int((np.diff(index.offsets) == 0).sum()),
         "labels": len(index.boxes),
+        "problems": sum(problem.effect in COSTLY for problem in index.problems),
         "per_class": {name: counts[number] for number, name in enumerate(index.names)},
-        "problems": len(index.problems),
+        "classes": class_balance(index),
+        "sizes": size_facts(index, image_size),
     }
 
 
-def _table(title: str, indices: dict[str, ImageIndex]) -> str:
+def _write(run: Run, findings: list[Problem], text: str) -> None:
+    write_text(run.path(PROBLEMS), "".join(f"{problem}\n" for problem in findings))
+    write_text(run.path(TABLE), findings_csv(findings))
+    write_text(run.path(PAGE), text)
+
+
+def _tell(
+    run: Run,
+    title: str,
+    facts: Mapping[str, Mapping[str, object]],
+    findings: list[Problem],
+    verdict: str,
+) -> None:
     columns = ("images", "backgrounds", "labels", "problems")
-    rows: Iterable[tuple[object, ...]] = (
-        (split, *(_facts(index)[column] for column in columns)) for split, index in indices.items()
-    )
-    return table(title, ("split", *columns), rows)
+    rows = [(split, *(facts[split][column] for column in columns)) for split in facts]
+    log.info("%s", table(printable(title), ("split", *columns), rows))
+    for problem in findings[:SHOWN_PROBLEMS]:
+        log.info("%s", problem)
+    if len(findings) > SHOWN_PROBLEMS:
+        log.info("… and %d more, all in %s", len(findings) - SHOWN_PROBLEMS, run.path(PROBLEMS))
+    log.info("%s", verdict)
+    log.info("the whole report: %s", Path(run.path(PAGE)))

@@ -1,7 +1,6 @@
 """A detector's images, as pruning and its measurements need them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -86,12 +85,4 @@ def spread(index: ImageIndex, count: int) -> ImageIndex:
     """Return as many images, spread evenly over the index; all of them for 0."""
     if count == 0 or count >= len(index):
         return index
-    chosen = np.linspace(0, len(index) - 1, count).round().astype(int)
-    boxes = [index.boxes_of(image) for image in chosen]
-    return replace(
-        index,
-        paths=tuple(index.paths[image] for image in chosen),
-        sizes_hw=index.sizes_hw[chosen],
-        boxes=np.concatenate(boxes),
-        offsets=np.cumsum([0, *map(len, boxes)], dtype=np.int64),
-    )
+    return index.subset(np.linspace(0, len(index) - 1, count).round().astype(int).tolist())

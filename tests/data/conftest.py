@@ -37,3 +37,11 @@ def yolo_set(tmp_path: Path) -> Writer:
         return file
 
     return write
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every index that a test caches in a folder of its own."""
+    folder = tmp_path / "user-cache"
+    monkeypatch.setenv("PRUNUS_CACHE", str(folder))
+    return folder

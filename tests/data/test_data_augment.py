@@ -92,7 +92,7 @@ def test_mosaic_keeps_boxes_on_their_pixels(seed: int, height: int, width: int) 
 
 def test_the_matrix_by_hand() -> None:
     rng = np.random.default_rng(0)
-    matrix, zoom = random_matrix((128, 128), 64, still(), rng)
+    matrix, zoom = random_matrix((128, 128), (64, 64), still(), rng)
     np.testing.assert_allclose(matrix, [[1, 0, -32], [0, 1, -32], [0, 0, 1]], atol=1e-12)
     assert zoom == 1
 
@@ -115,7 +115,7 @@ def test_the_matrix_is_shift_shear_turn_perspective_centre(seed: int) -> None:
     sheared = np.array([turned_x + shears[0] * turned_y, turned_y + shears[1] * turned_x])
     expected = (sheared + shift * depth) / depth
 
-    matrix, drawn = random_matrix((120, 100), 64, strong, np.random.default_rng(seed))
+    matrix, drawn = random_matrix((120, 100), (64, 64), strong, np.random.default_rng(seed))
     moved = matrix @ [*point, 1]
     assert drawn == zoom
     np.testing.assert_allclose(moved[:2] / moved[2], expected)
@@ -125,7 +125,9 @@ def test_the_matrix_is_shift_shear_turn_perspective_centre(seed: int) -> None:
 @given(st.integers(0, 2**32))
 def test_zoom_and_shift_keep_boxes_on_their_pixels(seed: int) -> None:
     sample = marked(128, 128, (48, 52, 80, 76))
-    moved = vary(sample, SIZE, still(scale=0.5, translate=0.05), np.random.default_rng(seed))
+    moved = vary(
+        sample, (SIZE, SIZE), still(scale=0.5, translate=0.05), np.random.default_rng(seed)
+    )
     assert moved.image.shape == (SIZE, SIZE, 3)
     np.testing.assert_allclose(white_box(moved.image), moved.boxes[0, 1:], atol=0.51)
 
@@ -137,7 +139,7 @@ def test_pixels_do_not_drift_from_boxes_when_zoomed(zoom: float) -> None:
     image[16:48, 16:48] = 200
     matrix = np.array([[zoom, 0, 32 * (1 - zoom)], [0, zoom, 32 * (1 - zoom)], [0, 0, 1.0]])
     box = np.array([[0, 16, 16, 48, 48]], np.float32)
-    moved = warp(Sample(image, box), matrix, zoom, 64)
+    moved = warp(Sample(image, box), matrix, zoom, (64, 64))
     mass = moved.image[..., 0].astype(float)
     mass[moved.image[..., 0] == GREY] = 0
     middle = (mass.sum(axis=0) * (np.arange(64) + 0.5)).sum() / mass.sum()
@@ -149,14 +151,14 @@ def test_pixels_do_not_drift_from_boxes_when_zoomed(zoom: float) -> None:
 def test_turn_shear_and_perspective_keep_pixels_in_their_box(seed: int) -> None:
     sample = marked(128, 128, (54, 56, 76, 70))
     strong = still(degrees=45, shear=10, scale=0.2, perspective=0.001)
-    moved = vary(sample, SIZE, strong, np.random.default_rng(seed))
+    moved = vary(sample, (SIZE, SIZE), strong, np.random.default_rng(seed))
     np.testing.assert_allclose(white_box(moved.image), moved.boxes[0, 1:], atol=2)
 
 
 def test_a_quarter_turn_by_hand() -> None:
     quarter = np.array([[0.0, 1, 0], [-1, 0, 64], [0, 0, 1]])
     sample = marked(64, 64, (10, 20, 30, 26))
-    moved = warp(sample, quarter, 1.0, 64)
+    moved = warp(sample, quarter, 1.0, (64, 64))
     assert moved.boxes[0, 1:].tolist() == [20, 34, 26, 54]
     assert white_box(moved.image) == [20, 34, 26, 54]
 
@@ -224,7 +226,7 @@ def tile(number: int) -> Sample:
 
 
 def test_without_augmentation_a_sample_is_a_letterboxed_square() -> None:
-    sample = draw(tile, 4, 2, SIZE, NO_AUGMENTATION, np.random.default_rng(0))
+    sample = draw(tile, range(4), 2, (SIZE, SIZE), NO_AUGMENTATION, np.random.default_rng(0))
     assert sample.boxes.tolist() == [[2, 8, 16, 40, 48]]
     np.testing.assert_array_equal(sample.image[8:56], tile(2).image)
     assert (sample.image[:8] == GREY).all()
@@ -241,7 +243,7 @@ def test_a_mosaic_always_holds_its_image(number: int) -> None:
 
     for seed in range(20):
         asked.clear()
-        draw(load, 4, number, SIZE, Augmentation(), np.random.default_rng(seed))
+        draw(load, range(4), number, (SIZE, SIZE), Augmentation(), np.random.default_rng(seed))
         assert number in asked
         assert len(asked) == 4
 
@@ -253,9 +255,9 @@ def test_mixup_happens_only_inside_a_mosaic() -> None:
         loaded.append(image)
         return tile(image)
 
-    draw(load, 4, 0, SIZE, still(mixup=1), np.random.default_rng(0))
+    draw(load, range(4), 0, (SIZE, SIZE), still(mixup=1), np.random.default_rng(0))
     assert len(loaded) == 1
-    draw(load, 4, 0, SIZE, still(mixup=1, mosaic=1), np.random.default_rng(0))
+    draw(load, range(4), 0, (SIZE, SIZE), still(mixup=1, mosaic=1), np.random.default_rng(0))
     assert len(loaded) == 1 + 8
 
 
@@ -265,7 +267,7 @@ def test_samples_are_square_and_their_boxes_lie_inside(seed: int, mosaic_on: boo
     strong = Augmentation(
         mosaic=float(mosaic_on), mixup=0.5, degrees=20, shear=5, perspective=0.0005, flipud=0.5
     )
-    sample = draw(tile, 4, 1, SIZE, strong, np.random.default_rng(seed))
+    sample = draw(tile, range(4), 1, (SIZE, SIZE), strong, np.random.default_rng(seed))
     assert sample.image.shape == (SIZE, SIZE, 3)
     assert sample.image.dtype == np.uint8
     assert ((sample.boxes[:, 1:] >= 0) & (sample.boxes[:, 1:] <= SIZE)).all()

@@ -9,6 +9,7 @@ import pytest
 from prunus.core.errors import DataError
 from prunus.data.checks import MAX_LABEL_BYTES
 from prunus.data.formats import FORMATS, Format, voc, yolo
+from prunus.data.problems import RuleError
 
 every_format = pytest.mark.parametrize("kind", FORMATS.values(), ids=FORMATS.keys())
 NAMES = ("ripe", "green", "leaf")
@@ -16,38 +17,50 @@ SIZE = (100, 200)
 
 
 @every_format
-def test_a_missing_label_file_is_background(kind: Format, tmp_path: Path) -> None:
-    rows, problems = kind.read_labels(tmp_path / "none", SIZE, NAMES)
-    assert rows.shape == (0, 5)
-    assert rows.dtype == np.float32
-    assert problems == []
-
-
-@every_format
-def test_finds_images_in_folders_at_any_depth(kind: Format, tmp_path: Path) -> None:
-    wanted = {tmp_path / "a" / "x.jpg", tmp_path / "a" / "b" / "梅.PNG"}
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    for file in (*wanted, tmp_path / "a" / "notes.txt"):
-        file.touch()
-    assert set(kind.list_images(tmp_path, "a")) == wanted
-
-
-@every_format
 def test_a_missing_entry_names_the_path_tried(kind: Format, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{tmp_path}/none: no such file or folder"):
+        kind.open(tmp_path, "none", NAMES)
     with pytest.raises(DataError, match=rf"{tmp_path}/none: no such file or folder"):
         kind.list_images(tmp_path, "none")
 
 
-@every_format
-def test_labels_never_lie_where_the_image_lies(kind: Format) -> None:
+per_image_format = pytest.mark.parametrize(
+    "kind", [FORMATS[name] for name in ("yolo", "voc")], ids=["yolo", "voc"]
+)
+
+
+@per_image_format
+def test_a_missing_label_file_is_background(kind: Format, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    source = kind.open(tmp_path, ".", NAMES)
+    labels = source.read(source.images[0], SIZE)
+    assert labels.rows.shape == (0, 5)
+    assert labels.rows.dtype == np.float32
+    assert labels.problems == []
+
+
+@per_image_format
+def test_finds_images_in_folders_at_any_depth(kind: Format, tmp_path: Path) -> None:
+    wanted = {tmp_path / "a" / "x.jpg", tmp_path / "a" / "b" / "梅.PNG", tmp_path / "a" / "y.gif"}
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for file in (*wanted, tmp_path / "a" / "notes.txt"):
+        file.touch()
+    assert set(kind.open(tmp_path, "a", NAMES).images) == wanted
+    assert set(kind.list_images(tmp_path, "a")) == wanted
+
+
+@per_image_format
+def test_labels_never_lie_where_the_image_lies(kind: Format, tmp_path: Path) -> None:
     image = Path("/set/images/JPEGImages/a.jpg")
-    assert kind.label_file(image) != image
+    assert kind.open(tmp_path, ".", NAMES).label_file(image) != image
 
 
-@every_format
+@per_image_format
 @pytest.mark.parametrize("odd", ["folder", "pipe", "huge"])
 def test_odd_label_files_are_refused_unopened(kind: Format, odd: str, tmp_path: Path) -> None:
-    file = tmp_path / "label"
+    source = kind.open(tmp_path, ".", NAMES)
+    image = tmp_path / "a.jpg"
+    file = source.label_file(image)
     if odd == "folder":
         file.mkdir()
     elif odd == "pipe":
@@ -55,15 +68,15 @@ def test_odd_label_files_are_refused_unopened(kind: Format, odd: str, tmp_path: 
     else:
         with file.open("wb") as stream:
             stream.truncate(MAX_LABEL_BYTES + 1)
-    with pytest.raises(DataError, match=r"no regular file|more than the 64 MB"):
-        kind.read_labels(file, SIZE, NAMES)
+    with pytest.raises(RuleError, match=r"no regular file|more than the 64 MB"):
+        source.read(image, SIZE)
 
 
 def read_yolo(folder: Path, text: str | bytes) -> tuple[np.ndarray, list[str]]:
     file = folder / "a.txt"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    rows, problems = yolo.read_labels(file, SIZE, NAMES)
-    return rows, [str(problem).replace(f"{folder}/", "") for problem in problems]
+    labels = yolo.read_labels(file, SIZE, NAMES)
+    return labels.rows, [str(problem).replace(f"{folder}/", "") for problem in labels.problems]
 
 
 def test_the_last_images_folder_becomes_labels() -> None:
@@ -77,7 +90,27 @@ def test_reads_boxes_and_polygons_on_any_line_ending(tmp_path: Path) -> None:
     text = b"\xef\xbb\xbf1 0.5 0.5 0.2 0.4\r\n\r\n2 .1 .2 .5 .2 .5 .6\r\n"
     rows, problems = read_yolo(tmp_path, text)
     np.testing.assert_allclose(rows, [[1, 0.5, 0.5, 0.2, 0.4], [2, 0.3, 0.4, 0.4, 0.4]], rtol=1e-6)
+    assert problems == ["a.txt:1: 5 columns in a file with polygons: read as a box"]
+
+
+def test_outlines_are_kept_beside_the_boxes(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 .5 .5 .2 .2\n1 .1 .2 .5 .2 .5 .6\n", encoding="utf-8")
+    labels = yolo.read_labels(tmp_path / "a.txt", SIZE, NAMES)
+    box, polygon = labels.outlines
+    assert box == ()
+    np.testing.assert_allclose(polygon[0], [[0.1, 0.2], [0.5, 0.2], [0.5, 0.6]])
+
+
+def test_two_polygons_with_one_extent_are_two_objects(tmp_path: Path) -> None:
+    rows, problems = read_yolo(tmp_path, "0 .1 .1 .5 .1 .5 .5\n0 .1 .1 .1 .5 .5 .5\n")
+    assert len(rows) == 2
     assert problems == []
+
+
+def test_a_polygon_with_nan_is_dropped_whatever_its_place(tmp_path: Path) -> None:
+    rows, problems = read_yolo(tmp_path, "0 .1 .1 .5 nan .5 .5\n")
+    assert len(rows) == 0
+    assert problems == ["a.txt:1: the polygon is not finite: box dropped"]
 
 
 GOOD = "0 .5 .5 .2 .2"
@@ -155,8 +188,8 @@ OBJECT = (
 def read_voc(folder: Path, text: str) -> tuple[np.ndarray, list[str]]:
     file = folder / "a.xml"
     file.write_text(text, encoding="utf-8")
-    rows, problems = voc.read_labels(file, SIZE, NAMES)
-    return rows, [str(problem).replace(f"{folder}/", "") for problem in problems]
+    labels = voc.read_labels(file, SIZE, NAMES)
+    return labels.rows, [str(problem).replace(f"{folder}/", "") for problem in labels.problems]
 
 
 def test_voc_edges_become_shares(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from prunus.core.errors import DataError
 from prunus.data.index import ImageIndex, build_index
+from prunus.data.labels import Polygons
 from prunus.data.problems import Problem
 from prunus.data.spec import read_data
 
@@ -165,6 +167,40 @@ def test_a_ring_of_links_does_not_trap_the_search(yolo_set: Writer) -> None:
 
 
 def test_a_finding_is_named_relative_to_the_data_set() -> None:
-    problem = Problem(Path("/set/labels/a.txt"), 3, "wrong")
+    problem = Problem(Path("/set/labels/a.txt"), 3, "wrong", "box-class")
     assert str(problem.relative_to(Path("/set"))) == "labels/a.txt:3: wrong"
     assert problem.relative_to(Path("/other")) is problem
+
+
+def test_a_subset_takes_boxes_and_outlines_along(yolo_set: Writer) -> None:
+    labels = {
+        "a": "0 .1 .1 .5 .1 .5 .5\n1 .5 .5 .2 .2",
+        "b": "2 .2 .2 .3 .2 .3 .3",
+        "c": "1 .4 .4 .8 .4 .8 .8",
+        "d": "",
+    }
+    index = build_index(read_data(yolo_set(labels)), "train")
+    part = index.subset([2, 3, 0])
+    assert [path.stem for path in part.paths] == ["c", "d", "a"]
+    assert part.offsets.tolist() == [0, 1, 1, 3]
+    for new, old in enumerate([2, 3, 0]):
+        np.testing.assert_array_equal(part.boxes_of(new), index.boxes_of(old))
+        for one, other in zip(part.outlines_of(new), index.outlines_of(old), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(index.subset([])) == 0
+
+
+def test_outlines_of_other_boxes_are_refused(yolo_set: Writer) -> None:
+    index = build_index(read_data(yolo_set({"a": "0 .1 .1 .5 .1 .5 .5\n1 .5 .5 .2 .2"})), "train")
+    with pytest.raises(ValueError, match="outlines of 2 boxes, but 1 boxes"):
+        replace(index, boxes=index.boxes[:1], offsets=np.array([0, 1]))
+
+
+def test_packed_outlines_check_themselves() -> None:
+    points, rings = np.zeros((3, 2), np.float32), np.array([0, 3])
+    with pytest.raises(ValueError, match="rings end at 4 instead of 3"):
+        Polygons(points, np.array([0, 4]), np.array([0, 1]))
+    with pytest.raises(ValueError, match="boxes must rise from 0"):
+        Polygons(points, rings, np.array([0, 1, 0]))
+    with pytest.raises(ValueError, match="are no x, y pairs"):
+        Polygons(np.zeros((3, 3), np.float32), rings, np.array([0, 1]))

@@ -2,7 +2,6 @@ import logging
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from prunus.data.augment import NO_AUGMENTATION, Augmentation
 from prunus.data.index import ImageIndex, build_index
 from prunus.data.loader import TrainingBatches, validation_batches
 from prunus.data.spec import read_data
+from prunus.data.tiles import Cache, Tiles
 from prunus.data.workers import affordable
 
 Writer = Callable[..., Path]
@@ -39,7 +39,8 @@ def equal(batches: Iterator[Batch], others: Iterator[Batch]) -> bool:
 
 def training(index: ImageIndex, **changes: object) -> TrainingBatches:
     options = {"seed": 0, "augmentation": Augmentation(mixup=0.3, degrees=5), **changes}
-    return TrainingBatches(index, SIZE, 3, **options)  # type: ignore[arg-type]
+    tiles = Tiles(index, SIZE, Cache(options.pop("cache_bytes", 1 << 30)))  # type: ignore[arg-type]
+    return TrainingBatches(tiles, 3, **options)  # type: ignore[arg-type]
 
 
 def test_training_batches_are_square_numbered_and_complete(index: ImageIndex) -> None:
@@ -99,8 +100,9 @@ def test_seed_and_epoch_change_order_and_augmentation(index: ImageIndex) -> None
 
 def test_a_sample_depends_on_its_place_not_on_its_batch(index: ImageIndex) -> None:
     options = {"augmentation": Augmentation(), "seed": 4}
-    small = [batch.images for batch in TrainingBatches(index, SIZE, 2, **options).epoch(1)]
-    (large,) = TrainingBatches(index, SIZE, 7, **options).epoch(1)
+    tiles = Tiles(index, SIZE)
+    small = [batch.images for batch in TrainingBatches(tiles, 2, **options).epoch(1)]
+    (large,) = TrainingBatches(tiles, 7, **options).epoch(1)
     assert torch.cat(small).equal(large.images)
 
 
@@ -212,21 +214,22 @@ def test_images_are_decoded_once_when_they_fit(
         return original(path, coarse_to=coarse_to)
 
     monkeypatch.setattr(tiles, "load_image", counted)
-    for cache_bytes, expected in ((7 * 48 * 64 * 3, 7), (7 * 48 * 64 * 3 - 1, 7 * 4 * 2)):
+    still = NO_AUGMENTATION
+    for cache_bytes, expected in ((7 * 48 * 64 * 3, 7), (7 * 48 * 64 * 3 - 1, 6 + 2), (0, 14)):
         reads.clear()
-        batches = training(index, cache_bytes=cache_bytes, augmentation=Augmentation())
+        batches = training(index, cache_bytes=cache_bytes, augmentation=still)
         for epoch in range(2):
             list(batches.epoch(epoch))
         assert len(reads) == expected
 
 
-def test_workers_are_lowered_to_what_the_shared_memory_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_workers_are_lowered_to_what_the_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(workers, "SHARED_MEMORY", tmp_path)
-    usage = SimpleNamespace(free=64_000_000)
-    monkeypatch.setattr(workers.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(workers, "available_bytes", lambda: 120_000_000)
     assert affordable(8, 5_000_000) == 4
-    assert "64 MB free, enough for 4 of 8 workers; in Docker start with --shm-size" in caplog.text
+    assert "120 MB of memory are free, room for 4 of 8 workers with batches of 5 MB" in caplog.text
     assert affordable(2, 5_000_000) == 2
     assert affordable(2, 50_000_000) == 0
+    monkeypatch.setattr(workers, "available_bytes", lambda: None)
+    assert affordable(8, 5_000_000) == 8

@@ -162,9 +162,9 @@ def test_a_damaged_cache_is_measured_again(
 def test_the_cache_lies_where_the_user_keeps_caches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PRUNUS_CACHE", str(tmp_path))
     measure({"a": (CONV, 16, 16)}, "fake", runtimes={"fake": Fake().row})
-    assert len(list((tmp_path / "prunus" / "latency").glob("fake-1-*.json"))) == 1
+    assert len(list((tmp_path / "latency").glob("fake-1-*.json"))) == 1
 
 
 def test_the_description_names_machine_and_age(tmp_path: Path) -> None:

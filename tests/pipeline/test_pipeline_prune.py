@@ -39,11 +39,6 @@ def cut(weights: Path, out: Path, **values: object) -> dict[str, Any]:
     return prune(parse(PruneConfig, settings))
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.mark.parametrize("budget", ["flops", "params"])
 def test_a_budget_of_costs_is_kept(budget: str, weights: Path, tmp_path: Path) -> None:
     report = cut(weights, tmp_path / "p", **{budget: 0.7})

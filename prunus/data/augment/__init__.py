@@ -9,6 +9,7 @@ class Augmentation:
 
     Attributes:
         mosaic: Probability that four images make one.
+        copy_paste: Share of the outlined objects that are pasted mirrored into a mosaic.
         mixup: Probability that a mosaic is blended with a second one.
         degrees: Rotation up to this, either way.
         translate: Shift up to this share of the image size, either way.
@@ -24,6 +25,7 @@ class Augmentation:
 
     mosaic: float = 1.0
     mixup: float = 0.0
+    copy_paste: float = 0.0
     degrees: float = 0.0
     translate: float = 0.1
     scale: float = 0.5

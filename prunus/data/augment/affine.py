@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from prunus.core.records import Size
 from prunus.data.augment import Augmentation
-from prunus.data.augment.sample import Sample
+from prunus.data.augment.sample import Rings, Sample
 from prunus.data.decode import Pixels
 from prunus.data.letterbox import GREY
 
@@ -16,26 +17,32 @@ Matrix = NDArray[np.float64]
 
 MIN_SIDE_PX = 2.0
 MIN_AREA_LEFT = 0.1
+MIN_OUTLINED = 0.01
 MAX_ASPECT = 100.0
+POINTS = 256
+"""Along an outline. The reference takes 1000."""
 HALF_PIXEL = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], dtype=np.float64)
 
 
-def vary(sample: Sample, size: int, settings: Augmentation, rng: np.random.Generator) -> Sample:
-    """Draw a transformation and apply it: from a canvas of any size to (size, size).
+def vary(
+    sample: Sample, shape_hw: Size, settings: Augmentation, rng: np.random.Generator
+) -> Sample:
+    """Draw a transformation and apply it: from a canvas of any size to `shape_hw`.
 
     Boxes become the upright boxes around their moved corners, cut at the border. Those that lost
     more than nine tenths of their (zoomed) area, are under 2 px on a side or are over 100 times as
-    long as wide are dropped.
+    long as wide are dropped. Where an outline is known the box is that around its visible part, and
+    a hundredth of the area is enough.
     """
     canvas_hw = (sample.image.shape[0], sample.image.shape[1])
-    matrix, zoom = random_matrix(canvas_hw, size, settings, rng)
-    if canvas_hw == (size, size) and np.array_equal(matrix, np.eye(3)):
+    matrix, zoom = random_matrix(canvas_hw, shape_hw, settings, rng)
+    if canvas_hw == shape_hw and np.array_equal(matrix, np.eye(3)):
         return Sample(sample.image, keep_visible(sample.boxes, sample.boxes, 1.0))
-    return warp(sample, matrix, zoom, size)
+    return warp(sample, matrix, zoom, shape_hw)
 
 
 def random_matrix(
-    canvas_hw: tuple[int, int], size: int, settings: Augmentation, rng: np.random.Generator
+    canvas_hw: Size, shape_hw: Size, settings: Augmentation, rng: np.random.Generator
 ) -> tuple[Matrix, float]:
     """Return the (3, 3) matrix from canvas to output pixels, and the zoom in it.
 
@@ -55,11 +62,12 @@ def random_matrix(
     shear = np.eye(3)
     shear[0, 1], shear[1, 0] = np.tan(np.radians(rng.uniform(-1, 1, 2) * settings.shear))
     shift = np.eye(3)
-    shift[:2, 2] = rng.uniform(0.5 - settings.translate, 0.5 + settings.translate, 2) * size
+    places = rng.uniform(0.5 - settings.translate, 0.5 + settings.translate, 2)
+    shift[:2, 2] = places * (shape_hw[1], shape_hw[0])
     return shift @ shear @ turn @ perspective @ centre, zoom
 
 
-def warp(sample: Sample, matrix: Matrix, zoom: float, size: int) -> Sample:
+def warp(sample: Sample, matrix: Matrix, zoom: float, shape_hw: Size) -> Sample:
     """Apply a matrix to picture and boxes.
 
     OpenCV counts from pixel centres, boxes from pixel edges; the matrix is for edges and is turned
@@ -68,13 +76,39 @@ def warp(sample: Sample, matrix: Matrix, zoom: float, size: int) -> Sample:
     """
     for_centres = np.linalg.inv(HALF_PIXEL) @ matrix @ HALF_PIXEL
     border = (GREY, GREY, GREY)
+    height, width = shape_hw
     if matrix[2, 0] or matrix[2, 1]:
-        image = cv2.warpPerspective(sample.image, for_centres, (size, size), borderValue=border)
+        image = cv2.warpPerspective(sample.image, for_centres, (width, height), borderValue=border)
     else:
-        image = cv2.warpAffine(sample.image, for_centres[:2], (size, size), borderValue=border)
+        image = cv2.warpAffine(sample.image, for_centres[:2], (width, height), borderValue=border)
     moved = move_boxes(sample.boxes, matrix)
-    moved[:, 1:] = moved[:, 1:].clip(0, size)
-    return Sample(cast(Pixels, image), keep_visible(sample.boxes, moved, zoom))
+    moved[:, 1:] = moved[:, 1:].clip(0, (width, height, width, height))
+    outlined = np.zeros(len(moved), dtype=bool)
+    for number, rings in enumerate(sample.outlines or ()):
+        if rings:
+            moved[number, 1:] = box_around(rings, matrix, shape_hw)
+            outlined[number] = True
+    return Sample(cast(Pixels, image), keep_visible(sample.boxes, moved, zoom, outlined))
+
+
+def box_around(rings: Rings, matrix: Matrix, shape_hw: Size) -> NDArray[np.float32]:
+    """Return the (4,) xyxy box around what a moved outline shows within (H, W); zeros for nothing.
+
+    It is looked at in POINTS places along each ring.
+    """
+    visible = []
+    for ring in rings:
+        corners = np.concatenate((ring, ring[:1]))
+        places = np.linspace(0, len(ring), POINTS + 1)
+        x, y = (np.interp(places, np.arange(len(corners)), corners[:, axis]) for axis in (0, 1))
+        moved = np.stack((x, y, np.ones_like(x)), axis=1) @ matrix.T
+        points = moved[:, :2] / moved[:, 2:]
+        inside = ((points >= 0) & (points <= (shape_hw[1], shape_hw[0]))).all(axis=1)
+        visible.append(points[inside])
+    points = np.concatenate(visible)
+    if not len(points):
+        return np.zeros(4, dtype=np.float32)
+    return np.concatenate((points.min(axis=0), points.max(axis=0))).astype(np.float32)
 
 
 def move_boxes(boxes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
@@ -87,17 +121,24 @@ def move_boxes(boxes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32
 
 
 def keep_visible(
-    before: NDArray[np.float32], after: NDArray[np.float32], zoom: float
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    zoom: float,
+    outlined: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Return those (m, 5) boxes of `after` of which enough is left of `before`, zoomed."""
+    """Return those (m, 5) boxes of `after` of which enough is left of `before`, zoomed.
+
+    Args:
+        before: (n, 5) boxes.
+        after: The same, moved and cut.
+        zoom: By which they grew.
+        outlined: (n,) whether they were taken from outlines.
+    """
+    least = MIN_AREA_LEFT if outlined is None else np.where(outlined, MIN_OUTLINED, MIN_AREA_LEFT)
     old = before[:, 3:] - before[:, 1:3]
     width, height = (after[:, 3:] - after[:, 1:3]).T
     whole = np.maximum(old.prod(axis=1) * zoom**2, 1e-9)
     long, short = np.maximum(width, height), np.maximum(np.minimum(width, height), 1e-9)
-    keep = (
-        (short > MIN_SIDE_PX)
-        & (width * height / whole > MIN_AREA_LEFT)
-        & (long / short < MAX_ASPECT)
-    )
+    keep = (short > MIN_SIDE_PX) & (width * height / whole > least) & (long / short < MAX_ASPECT)
     kept: NDArray[np.float32] = after[keep]
     return kept

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from prunus.data.decode import Pixels
 
+Rings = tuple[NDArray[np.float32], ...]
+"""The outline of one object: rings of (k, 2) x, y; none where only its box is known."""
+
 
 class Sample(NamedTuple):
     """A picture with its boxes.
@@ -14,10 +17,23 @@ class Sample(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8 RGB.
         boxes: (n, 5) float32 class, left, top, right, bottom in pixels of `image`.
+        outlines: n outlines in pixels of `image`, or None when there are none, or none are needed
+            any more: `affine.vary` is the last one that uses them.
     """
 
     image: Pixels
     boxes: NDArray[np.float32]
+    outlines: tuple[Rings, ...] | None = None
+
+
+def move_outlines(
+    outlines: tuple[Rings, ...] | None, scale_xy: tuple[float, float], shift_xy: tuple[float, float]
+) -> tuple[Rings, ...] | None:
+    """Return outlines at `point * scale + shift`."""
+    if outlines is None:
+        return None
+    scale, shift = (np.array(pair, dtype=np.float32) for pair in (scale_xy, shift_xy))
+    return tuple(tuple(ring * scale + shift for ring in rings) for rings in outlines)
 
 
 def to_pixels(

@@ -5,6 +5,7 @@ Objects marked difficult are boxes like any other. An image without an annotatio
 Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -12,9 +13,11 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from prunus.core.errors import DataError, suggest
-from prunus.data.checks import Rows, check_boxes, label_bytes
+from prunus.data.checks import check_boxes, label_bytes
+from prunus.data.formats.source import Source, per_image
+from prunus.data.labels import Labels
 from prunus.data.paths import IMAGE_SUFFIXES, images_in, listed_lines, swap_folder
-from prunus.data.problems import Problem
+from prunus.data.problems import Problem, RuleError
 
 SETS, IMAGES, ANNOTATIONS = "ImageSets", "JPEGImages", "Annotations"
 
@@ -22,6 +25,11 @@ SETS, IMAGES, ANNOTATIONS = "ImageSets", "JPEGImages", "Annotations"
 def recognises(root: Path, entry: str) -> bool:
     """Say whether the split is an `ImageSets/…` list, or there is an `Annotations` folder."""
     return SETS in Path(entry).parts or (root / ANNOTATIONS).is_dir()
+
+
+def open_entry(root: Path, entry: str, names: tuple[str, ...]) -> Source:
+    """Return the images of an image set or a folder, each with its own XML."""
+    return per_image(list_images(root, entry), label_file, read_labels, names)
 
 
 def list_images(root: Path, entry: str) -> list[Path]:
@@ -43,7 +51,7 @@ def list_images(root: Path, entry: str) -> list[Path]:
     by_stem = {image.stem: image for image in images_in(folder)} if folder.is_dir() else {}
     images = []
     for number, line in listed_lines(place):
-        stem = _stem(line)
+        stem = line if line in by_stem else _stem(line)
         if stem != Path(stem).name:
             raise DataError(
                 f"{place}:{number}: '{stem}' is no plain image name. List stems, one a line."
@@ -64,13 +72,11 @@ def label_file(image: Path) -> Path:
     return swap_folder(image, IMAGES, ANNOTATIONS).with_suffix(".xml")
 
 
-def read_labels(
-    label_file: Path, size_hw: tuple[int, int], names: tuple[str, ...]
-) -> tuple[Rows, list[Problem]]:
-    """Return (n, 5) float32 class, centre x, centre y, width, height as shares, and what was found.
+def read_labels(label_file: Path, size_hw: tuple[int, int], names: tuple[str, ...]) -> Labels:
+    """Return the objects of an annotation, and what was found.
 
     Raises:
-        DataError: The file is there but is no XML, or declares entities.
+        RuleError: The file is there but is no XML, or declares entities.
     """
     content = label_bytes(label_file)
     if content is None:
@@ -78,38 +84,30 @@ def read_labels(
     try:
         tree = fromstring(content)
     except DefusedXmlException as error:
-        raise DataError("declares XML entities, which are never expanded") from error
-    except (ParseError, ValueError) as error:
-        raise DataError(f"not valid XML: {error}") from error
+        message = "declares XML entities, which are never expanded"
+        raise RuleError("label-unreadable", message) from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise RuleError("label-unreadable", f"not valid XML: {error}") from error
     rows: list[tuple[float, ...]] = []
     places: list[tuple[int | None, str]] = []
     problems: list[Problem] = []
     for number, item in enumerate(tree.iter("object"), start=1):
         words = f"object {number}: "
-        fault, row = _read(item, size_hw, names)
-        if fault:
-            problems.append(Problem(label_file, None, f"{words}{fault}: box dropped"))
-        else:
-            rows.append(row)
+        try:
+            rows.append(_box(item, size_hw, names))
             places.append((None, words))
-    boxes, found = check_boxes(rows, places, label_file, len(names))
-    return boxes, problems + found
-
-
-def _read(
-    item: Element, size_hw: tuple[int, int], names: tuple[str, ...]
-) -> tuple[str, tuple[float, ...]]:
-    """Return what is wrong with an object, or "" and its row."""
-    try:
-        return "", _box(item, size_hw, names)
-    except DataError as error:
-        return str(error), ()
+        except RuleError as fault:
+            problems.append(Problem(label_file, None, f"{words}{fault}: box dropped", fault.rule))
+    checked = check_boxes(rows, places, label_file, len(names))
+    return replace(checked, problems=problems + checked.problems)
 
 
 def _box(item: Element, size_hw: tuple[int, int], names: tuple[str, ...]) -> tuple[float, ...]:
     name = (item.findtext("name") or "").strip()
     if name not in names:
-        raise DataError(f"class '{name}' is not among the data set's names{_hint(name, names)}")
+        raise RuleError(
+            "box-class", f"class '{name}' is not among the data set's names{_hint(name, names)}"
+        )
     height, width = size_hw
     left, top, right, bottom = (_number(item, edge) for edge in ("xmin", "ymin", "xmax", "ymax"))
     return (
@@ -131,4 +129,5 @@ def _number(item: Element, edge: str) -> float:
     try:
         return float(text or "")
     except ValueError as error:
-        raise DataError(f"{edge} is {'missing' if text is None else 'no number'}") from error
+        fault = f"{edge} is {'missing' if text is None else 'no number'}"
+        raise RuleError("box-coordinates", fault) from error

@@ -3,14 +3,24 @@
 Numbers are shares of the image. `images/train/a.jpg` has its labels in `labels/train/a.txt`: the
 last folder called `images` becomes `labels`; where there is no such folder the label file lies
 beside the image. An image without a label file, or with an empty one, is background.
+
+Each line is read for itself: 5 columns are a box, 7 or more (an odd number) a polygon, whatever the
+lines around it are. The box of a polygon is its extent. The reference reads a whole file as
+polygons as soon as one line is one, and makes nonsense of its boxes; so in a file with both forms
+every line of 5 columns is named (spec 2.8).
 """
 
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prunus.core.errors import DataError
-from prunus.data.checks import Rows, check_boxes, label_bytes
+import numpy as np
+
+from prunus.data.checks import check_boxes, label_bytes
+from prunus.data.formats.source import Source, per_image
+from prunus.data.labels import Labels, Outline
 from prunus.data.paths import images_in, images_listed, swap_folder
-from prunus.data.problems import Problem
+from prunus.data.problems import Problem, RuleError
 
 BOX_COLUMNS = 5
 FEWEST_POLYGON_COLUMNS = 7
@@ -19,6 +29,11 @@ FEWEST_POLYGON_COLUMNS = 7
 def recognises(_root: Path, _entry: str) -> bool:
     """Say yes to anything: YOLO is what a data set is when it is nothing else."""
     return True
+
+
+def open_entry(root: Path, entry: str, names: tuple[str, ...]) -> Source:
+    """Return the images of a folder or list, each with its own text file."""
+    return per_image(list_images(root, entry), label_file, read_labels, names)
 
 
 def list_images(root: Path, entry: str) -> list[Path]:
@@ -36,13 +51,21 @@ def label_file(image: Path) -> Path:
     return swap_folder(image, "images", "labels").with_suffix(".txt")
 
 
-def read_labels(
-    label_file: Path, _size_hw: tuple[int, int], names: tuple[str, ...]
-) -> tuple[Rows, list[Problem]]:
-    """Return (n, 5) float32 class, centre x, centre y, width, height as shares, and what was found.
+@dataclass
+class _Lines:
+    """The lines of a file that are boxes or polygons, in order."""
+
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    places: list[tuple[int | None, str]] = field(default_factory=list)
+    outlines: list[Outline] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_labels(label_file: Path, _size_hw: tuple[int, int], names: tuple[str, ...]) -> Labels:
+    """Return the objects of a label file, and what was found.
 
     Raises:
-        DataError: The file is there but is no text or cannot be read.
+        RuleError: The file is there but is no text or cannot be read.
     """
     content = label_bytes(label_file) or b""
     try:
@@ -50,35 +73,57 @@ def read_labels(
             "utf-8-sig"
         )  # tolerates the byte-order mark that Windows editors write
     except UnicodeDecodeError as error:
-        raise DataError("not a text file") from error
-    rows: list[tuple[float, ...]] = []
-    lines: list[tuple[int | None, str]] = []
-    problems: list[Problem] = []
+        raise RuleError("label-unreadable", "not a text file") from error
+    lines = _Lines()
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if not words:
             continue
         try:
-            rows.append(_parse(words))
-            lines.append((number, ""))
-        except ValueError as error:
-            problems.append(Problem(label_file, number, f"{error}: box dropped"))
-    boxes, found = check_boxes(rows, lines, label_file, len(names))
-    return boxes, sorted(problems + found, key=lambda problem: problem.line or 0)
+            row, outline = _parse(words)
+        except RuleError as fault:
+            message = f"{fault}: box dropped"
+            lines.problems.append(Problem(label_file, number, message, fault.rule))
+            continue
+        lines.rows.append(row)
+        lines.places.append((number, ""))
+        lines.outlines.append(outline)
+    checked = check_boxes(lines.rows, lines.places, label_file, len(names), lines.outlines)
+    problems = lines.problems + checked.problems + _mixed(label_file, lines)
+    return replace(checked, problems=sorted(problems, key=lambda problem: problem.line or 0))
 
 
-def _parse(words: list[str]) -> tuple[float, ...]:
+def _mixed(label_file: Path, lines: _Lines) -> list[Problem]:
+    """Name every line of 5 columns in a file that has polygons too."""
+    if not any(lines.outlines):
+        return []
+    message = "5 columns in a file with polygons: read as a box"
+    return [
+        Problem(label_file, line, message, "label-mixed")
+        for (line, _), outline in zip(lines.places, lines.outlines, strict=True)
+        if not outline
+    ]
+
+
+def _parse(words: list[str]) -> tuple[tuple[float, ...], Outline]:
+    """Return class and box of a line, and its outline when it is a polygon."""
     count = len(words)
     is_polygon = count >= FEWEST_POLYGON_COLUMNS and count % 2 == 1
     if count != BOX_COLUMNS and not is_polygon:
-        raise ValueError(
-            f"{count} columns, but a box has 5 (class x y width height) and a polygon 7, 9, 11 …"
+        raise RuleError(
+            "box-columns",
+            f"{count} columns, but a box has 5 (class x y width height) and a polygon 7, 9, 11 …",
         )
     try:
         row = tuple(float(word) for word in words)
     except ValueError as error:
-        raise ValueError("not all columns are numbers") from error
-    return _surround(row) if is_polygon else row
+        raise RuleError("box-number", "not all columns are numbers") from error
+    if not is_polygon:
+        return row, ()
+    if not all(map(math.isfinite, row)):
+        raise RuleError("box-not-finite", "the polygon is not finite")
+    ring = np.array(row[1:], dtype=np.float32).reshape(-1, 2)
+    return _surround(row), (ring,)
 
 
 def _surround(row: tuple[float, ...]) -> tuple[float, ...]:

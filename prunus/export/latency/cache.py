@@ -5,7 +5,6 @@ Another machine's prices have another name, so they are never read. A damaged fi
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -57,12 +56,6 @@ class Stored:
 def this_machine() -> dict[str, object]:
     facts = machine_facts()
     return {key: facts[key] for key in MACHINE_KEYS}
-
-
-def default_folder() -> Path:
-    """Return the folder of this user's prices, which may not exist yet."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "prunus" / "latency"
 
 
 def cache_file(folder: Path, origin: Origin) -> Path:

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
+from prunus.core.cache import cache_folder
 from prunus.core.console import track
 from prunus.core.errors import ExportError
 from prunus.export.latency import cache as stored
@@ -143,7 +144,7 @@ def measure(
         PrunusError: The cache cannot be written.
     """
     row = runtimes[runtime] if runtimes is not None else find_runtime(runtime)
-    folder = stored.default_folder() if cache is None else cache
+    folder = cache_folder() / "latency" if cache is None else cache
     origin = stored.Origin(runtime, row.version(), threads, stored.this_machine())
     kept = stored.read(folder, origin)
     vector = vector_width()

@@ -1,0 +1,82 @@
+"""From indices to a new folder: what will be lost, then images, labels and the YAML."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from prunus.core.errors import DataError
+from prunus.core.files import write_text
+from prunus.data.convert import TARGETS, Target
+from prunus.data.convert.images import Names, bring
+from prunus.data.image_index import ImageIndex
+from prunus.data.rules import COSTLY
+from prunus.data.spec import DataSpec
+
+YAML = "data.yaml"
+NOT_IN_VOC = "Pascal VOC's pose, truncated and difficult, and the parts of objects, are not read"
+
+
+def losses(spec: DataSpec, indices: Mapping[str, ImageIndex], target: str) -> list[str]:
+    """Return what the new data set will not hold, a line each; none when it will hold all."""
+    lines = []
+    for split, index in indices.items():
+        dropped = [problem for problem in index.problems if problem.effect in COSTLY]
+        counts = Counter(problem.effect for problem in dropped)
+        lines += [f"{split}: {n} × {effect}, as training does" for effect, n in counts.items()]
+        lines += [f"{split}: {p}" for p in index.problems if p.rule in ("box-crowd", "box-rle")]
+        lines += [f"{split}: {n} {words}" for n, words in TARGETS[target].loses(index) if n]
+    return lines + [NOT_IN_VOC] * (spec.format == "voc")
+
+
+def write_data_set(
+    spec: DataSpec, indices: Mapping[str, ImageIndex], target: str, folder: Path, *, copy: bool
+) -> Path:
+    """Write a data set in another format.
+
+    Args:
+        spec: The data set as it is.
+        indices: Of each split to write.
+        target: Key of `TARGETS`.
+        folder: Where it goes.
+        copy: Whether images are copied; else they are symbolic links, which break when the
+            originals move.
+
+    Returns:
+        The new YAML.
+
+    Raises:
+        DataError: Two classes have one name, which this format cannot tell apart, or the disk is
+            full.
+    """
+    if target != "yolo" and len(set(spec.names)) < len(spec.names):
+        raise DataError(
+            f"{spec.path}: names: two classes are called alike; {target} knows classes by name. "
+            "Rename one of them."
+        )
+    try:
+        _write(TARGETS[target], indices, folder, copy=copy)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: not written: {error.strerror or error}. Free space, or link to the "
+            "images with --no-copy."
+        ) from error
+    content = {
+        "path": ".",
+        "format": target,
+        **{split: TARGETS[target].entry(split) for split in indices},
+        "names": dict(enumerate(spec.names)),
+    }
+    write_text(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    return folder / YAML
+
+
+def _write(kind: Target, indices: Mapping[str, ImageIndex], folder: Path, *, copy: bool) -> None:
+    names: dict[str, Names] = {}
+    for split, index in indices.items():
+        home = kind.image_folder(split)
+        given = names.setdefault(home, Names())
+        images = [given.place(path) for path in index.paths]
+        bring(images, folder / home, copy=copy, title=f"{'copying' if copy else 'linking'} {split}")
+        kind.write(folder, split, index, images)
