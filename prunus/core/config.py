@@ -30,17 +30,22 @@ class Settings(BaseModel):
     )
 
 
-def setting(default: Any, help_text: str, *flags: str, **rules: Any) -> Any:
+def setting(
+    default: Any, help_text: str, *flags: str, bare: str | None = None, **rules: Any
+) -> Any:
     """Describe one setting.
 
     Args:
         default: The value when nothing is said; `...` when something must be.
         help_text: What it is, for `--help`.
         flags: Its spellings on the command line, the first one being shown; default: its own name.
+        bare: What the flag alone means, without a value; None when it needs one.
         rules: Limits that pydantic checks, such as `ge=1`.
     """
-    extra: dict[str, Any] | None = {"flags": list(flags)} if flags else None
-    return Field(default, description=help_text, json_schema_extra=extra, **rules)
+    extra: dict[str, Any] = {"flags": list(flags)} if flags else {}
+    if bare is not None:
+        extra["bare"] = bare
+    return Field(default, description=help_text, json_schema_extra=extra or None, **rules)
 
 
 def flags_of(name: str, field: FieldInfo) -> list[str]:
@@ -81,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Settings]) -> None
     own = kind.__annotations__
     for name, field in sorted(kind.model_fields.items(), key=lambda item: item[0] not in own):
         flags, form = flags_of(name, field), _argument_form(field.annotation)
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "bare" in extra:
+            form = {**form, "nargs": "?", "const": extra["bare"]}
         common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
         if not flags[0].startswith("-"):  # may stand alone, as in `prunus inspect W`
             parser.add_argument(name, nargs="?", metavar=flags[0], **common)

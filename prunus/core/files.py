@@ -1,21 +1,64 @@
 """Files that are never half written, and their fingerprints."""
 
+import errno
 import json
 import os
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from prunus.core.console import log
 from prunus.core.errors import ConfigError, PrunusError
 
+PASSING = frozenset(
+    {errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
+)
+"""Errors that a moment's wait may mend, as on a network drive; a full disk is none of them."""
+PAUSES_S = (0.1, 0.5, 2.0)
+"""Waits before a write that failed is tried again."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+RUST_FULL = f"(os error {errno.ENOSPC})"
+"""How libraries in Rust, such as safetensors, say that the disk is full."""
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+
+def write_atomically(
+    path: Path,
+    write: Callable[[Path], object],
+    *,
+    previous: Path | None = None,
+    size: int | None = None,
+) -> None:
     """Let `write` fill a temporary file, flush it to the disk, then rename it onto `path`.
 
-    A reader sees the old file or the whole new one, never a part.
+    A reader sees the old file or the whole new one, never a part. What may pass by itself is tried
+    again, PAUSES_S apart.
+
+    Args:
+        path: Where to.
+        write: Fills the file that it is given.
+        previous: Where a file that stood at `path` is moved; None to replace it. At every moment
+            the old one or the new one is whole, at `path` or here.
+        size: Bytes that will be needed, for the message; default: those of the old file.
 
     Raises:
-        PrunusError: The folder cannot be written, or the disk is full. The old file is as it was.
+        PrunusError: The folder cannot be written, or the disk is full. The old file is as it was,
+            or at `previous`.
     """
+    pauses = iter(PAUSES_S)
+    while (error := _write_once(path, write, previous)) is not None:
+        pause = next(pauses, None) if error.errno in PASSING else None
+        if pause is None:
+            raise PrunusError(f"{path}: not written: {_reason(path, error, size)}") from error
+        log.warning("%s: %s; trying again in %g s", path, error.strerror or error, pause)
+        time.sleep(pause)
+
+
+def _write_once(
+    path: Path, write: Callable[[Path], object], previous: Path | None
+) -> OSError | None:
+    """Write, or return what stood in the way."""
     import tempfile  # late, as yaml and hashlib below: 15 ms that --help need not pay
 
     temporary: Path | None = None
@@ -30,16 +73,38 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise PrunusError(
-            f"{path}: not written: {error.strerror or error}. "
-            "Free space, or choose another place with --out."
-        ) from error
+        return error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return None
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files of writes to `path` that were killed. Nobody may be writing now."""
+    for leftover in path.parent.glob(f".{path.name}.*{path.suffix}"):
+        with suppress(OSError):
+            leftover.unlink()
+
+
+def _reason(path: Path, error: OSError, size: int | None) -> str:
+    """Say why a write failed, and what to do; of a full disk also how much is missing."""
+    import shutil
+
+    text = error.strerror or str(error)
+    if error.errno in FULL or RUST_FULL in text:
+        with suppress(OSError):
+            needed = path.stat().st_size if size is None else size
+            text += f", {needed:,} bytes are needed"
+        with suppress(OSError):
+            text += f", {shutil.disk_usage(path.parent).free:,} are free"
+    return f"{text}. Free space, or choose another place with --out."
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,8 +153,14 @@ def megabytes(path: Path) -> float:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Bring the folder's entries to the disk, where the system can."""
+    if sys.platform == "win32":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives know no such
+            raise
     finally:
         os.close(handle)

@@ -2,12 +2,14 @@
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import IO, Any
 
 from prunus.core.config import Settings, setting
 from prunus.core.console import log
@@ -104,14 +106,85 @@ def start(verb: str, settings: RunSettings) -> Run:
 
 
 def reopen(verb: str, folder: Path, settings: RunSettings) -> Run:
-    """Go on with a run in its folder: its log grows, its report will be written anew."""
+    """Go on with a run in its folder: its log grows, its report will be written anew.
+
+    Raises:
+        ConfigError: Another process is at work in the folder, or its log cannot be written.
+    """
     run = Run(verb, folder, settings.model_dump(mode="json"))
     log.setLevel(logging.INFO)
-    handler = logging.FileHandler(folder / LOG, encoding="utf-8")
+    handler = _open_log(folder)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     run._handler = handler
     return run
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether a process is at work in a run folder now."""
+    try:
+        with (folder / LOG).open("ab") as file:
+            return not _lock(file)
+    except OSError:
+        return False
+
+
+class _LogFile(logging.FileHandler):
+    """A run's log. When it cannot be written, that is said once, and the run goes on."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        problem = sys.exc_info()[1]
+        if isinstance(problem, OSError):
+            self._complain(problem)
+        else:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as problem:
+            self._complain(problem)
+
+    def _complain(self, problem: OSError) -> None:
+        if not self._failed:
+            self._failed = True
+            log.warning("%s: not written: %s", self.baseFilename, problem.strerror)
+
+
+def _open_log(folder: Path) -> logging.FileHandler:
+    """Open a run's log, and hold it for this process."""
+    try:
+        handler = _LogFile(folder / LOG, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{folder / LOG}: cannot be written: {error.strerror}. Choose another folder."
+        ) from error
+    if handler.stream is not None and not _lock(handler.stream):
+        handler.close()
+        raise ConfigError(
+            f"{folder}: another process is at work in this run folder. Wait for it, or stop it."
+        )
+    return handler
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Hold an open file until it is closed; return False when another process holds it.
+
+    Where the system knows no such locks, nothing is held.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network drives have none
+        return True
+    return True
 
 
 def finite(value: object) -> object:

@@ -4,5 +4,6 @@ Takes a `Detector` and two `ImageIndex` records, writes a run folder (last and b
 state.pt to resume from, results.csv, TensorBoard events) and returns a `TrainResult`. The door is
 `train.run`; one epoch is `train.engine`; the rest are its parts: optimizer, schedule, ema, freeze,
 sparsity (gammas), masks (weights), anchors, checkpoint, logs. The presets of hyperparameters are
-the YAML files in `train/hyps`: a file put there is a new preset.
+the YAML files in `train/hyps`: a file put there is a new preset. The open table is
+`regularisers.REGULARISERS`: how gammas are pulled to zero.
 """

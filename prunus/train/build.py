@@ -3,23 +3,28 @@
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from prunus.core.console import log
 from prunus.core.device import resolve_precision, select_device
 from prunus.core.shares import read_pattern
 from prunus.model.detector import Detector
 from prunus.model.loss import DetectionLoss, LossGains, scaled_gains
-from prunus.train.config import Hyperparameters, TrainConfig
+from prunus.train.config import TrainConfig
 from prunus.train.distill import Teacher
 from prunus.train.ema import ExponentialAverage
 from prunus.train.engine import Engine
 from prunus.train.freeze import freeze_, freeze_table, frozen_rows
+from prunus.train.gammas import prunable_gammas
 from prunus.train.holder import ZeroHolder
+from prunus.train.hyperparameters import Hyperparameters
 from prunus.train.masks import approach_pattern, approach_share, hold_zeros, learning_weights
 from prunus.train.optimizer import build_optimizer, scaled_weight_decay
 from prunus.train.ramp import Ramp
+from prunus.train.regularisers import find_regulariser
+from prunus.train.scales import Scales
 from prunus.train.schedule import Schedule
-from prunus.train.sparsity import GammaShrinker, choose_strength, prunable_norms, pulling_rates
+from prunus.train.sparsity import GammaShrinker, choose_strength, pulling_rates
 
 
 def build_engine(
@@ -48,16 +53,7 @@ def build_engine(
     rows = frozen_rows(settings.freeze, detector.spec)
     detector.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze_(detector, rows)
-    if rows:
-        log.info("%s", freeze_table(detector, rows))
     schedule = build_schedule(settings, batches)
-    log.info(
-        "training on %s in %s: %d batches an epoch, %d optimizer steps in all",
-        device,
-        precision,
-        batches,
-        len(schedule.step_rates()),
-    )
     gains = scaled_gains(
         loss_gains(settings.hyp, settings.label_smoothing),
         levels=len(detector.strides),
@@ -65,11 +61,15 @@ def build_engine(
         image_size=image_size,
     )
     average = ExponentialAverage(detector)
+    learning = nn.ModuleList([detector])
+    imitated = None if teacher is None else Teacher(teacher, device, precision)
+    if imitated is not None and settings.teacher_features:
+        learning.append(imitated.show_features(detector, settings.teacher_features))
     return Engine(
         detector=detector,
         average=average,
         optimizer=build_optimizer(
-            detector,
+            learning,
             settings.optimizer,
             lr=settings.hyp.lr0,
             momentum=settings.hyp.momentum,
@@ -82,14 +82,37 @@ def build_engine(
         frozen=rows,
         shrinker=_build_shrinker(detector, settings, schedule, rows),
         holder=_build_holder(detector, average, settings),
-        teacher=None if teacher is None else Teacher(teacher, device, precision),
+        teacher=imitated,
+        scales=Scales(image_size, detector.stride, settings.seed) if settings.multi_scale else None,
     )
 
 
+def announce(engine: Engine) -> None:
+    """Say what is frozen, where it is trained, and how many steps the schedule has."""
+    schedule = engine.schedule
+    if engine.frozen:
+        log.info("%s", freeze_table(engine.detector, engine.frozen))
+    log.info(
+        "training on %s in %s: %d batches an epoch, %d optimizer steps in all, %d of them warm-up",
+        engine.device,
+        engine.precision,
+        schedule.batches,
+        len(schedule.step_rates()),
+        schedule.warmup_steps,
+    )
+    if schedule.warmup < schedule.wanted_warmup:
+        log.info(
+            "warm-up: %d iterations instead of %d, a third of this run's %d",
+            schedule.warmup,
+            schedule.wanted_warmup,
+            schedule.iterations,
+        )
+
+
 def build_schedule(settings: TrainConfig, batches: int) -> Schedule:
-    """Return the run's schedule, and say so when the warm-up had to be shortened."""
+    """Return the run's schedule."""
     hyp = settings.hyp
-    schedule = Schedule(
+    return Schedule(
         epochs=settings.epochs,
         batches=batches,
         batch_size=settings.batch_size,
@@ -102,14 +125,6 @@ def build_schedule(settings: TrainConfig, batches: int) -> Schedule:
         warmup_bias_lr=hyp.warmup_bias_lr,
         cosine=settings.cos_lr,
     )
-    if schedule.warmup < schedule.wanted_warmup:
-        log.info(
-            "warm-up: %d iterations instead of %d, a third of this run's %d",
-            schedule.warmup,
-            schedule.wanted_warmup,
-            schedule.iterations,
-        )
-    return schedule
 
 
 def loss_gains(hyp: Hyperparameters, label_smoothing: float) -> LossGains:
@@ -135,10 +150,18 @@ def _build_shrinker(
     if settings.sparsity is None:
         return None
     rates = pulling_rates(schedule.step_rates())
-    norms = prunable_norms(detector, rows)
+    regularise = find_regulariser(settings.regulariser)
+    gammas = prunable_gammas(detector, rows)
     momentum = settings.hyp.momentum
     strength = choose_strength(settings.sparsity, rates, momentum)
-    return GammaShrinker(norms, strength, rates, momentum)
+    return GammaShrinker(
+        gammas,
+        strength,
+        rates,
+        momentum,
+        regularise=regularise,
+        beta_share=settings.beta_sparsity,
+    )
 
 
 def _build_holder(

@@ -1,85 +1,53 @@
 """The settings of `prunus train`, with the names that YOLOv5's users know."""
 
-from importlib import resources
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, create_model, model_validator
 
-from prunus.core.config import Settings, setting
-from prunus.core.errors import suggest
-from prunus.core.files import read_yaml
+from prunus.core.config import setting
 from prunus.core.runs import RunSettings
 from prunus.core.shares import PatternText, Share
+from prunus.train.hyperparameters import (
+    DEFAULT_PRESET,
+    SINGLE_VALUES,
+    Hyperparameters,
+    OnTop,
+    preset_names,
+    read_hyperparameters,
+    read_recipe,
+)
 
-PRESET_FOLDER = "hyps"
-PRESET_SUFFIX = ".yaml"
-DEFAULT_PRESET = "scratch-low"
+MEASURED_BATCH = -1
+"""A batch size that stands for the largest one that fits."""
 
-
-class Hyperparameters(Settings):
-    """What a `--hyp` file holds, under its official keys. The defaults are those of scratch-low."""
-
-    lr0: float = setting(0.01, "learning rate after the warm-up", gt=0)
-    lrf: float = setting(0.01, "share of lr0 left at the end", ge=0, le=1)
-    momentum: float = setting(0.937, "SGD momentum, or Adam's first decay", ge=0, lt=1)
-    weight_decay: float = setting(0.0005, "decay of convolution weights", ge=0)
-    warmup_epochs: float = setting(3.0, "epochs of warm-up, 0 for none", ge=0)
-    warmup_momentum: float = setting(0.8, "momentum that the warm-up starts from", ge=0, lt=1)
-    warmup_bias_lr: float = setting(0.1, "bias learning rate that the warm-up starts from", ge=0)
-    box: float = setting(0.05, "gain of the box loss", ge=0)
-    cls: float = setting(0.5, "gain of the class loss", ge=0)
-    cls_pw: float = setting(1.0, "weight of positives in the class loss", gt=0)
-    obj: float = setting(1.0, "gain of the objectness loss", ge=0)
-    obj_pw: float = setting(1.0, "weight of positives in the objectness loss", gt=0)
-    iou_t: float = setting(0.2, "not used, accepted because official files hold it")
-    anchor_t: float = setting(4.0, "factor within which an anchor takes a box", gt=1)
-    fl_gamma: float = setting(0.0, "exponent of the focal loss, 0 for none", ge=0)
-    hsv_h: float = setting(0.015, "change of hue, as a share", ge=0, le=1)
-    hsv_s: float = setting(0.7, "change of saturation, as a share", ge=0, le=1)
-    hsv_v: float = setting(0.4, "change of brightness, as a share", ge=0, le=1)
-    degrees: float = setting(0.0, "rotation, in degrees either way", ge=0, le=180)
-    translate: float = setting(0.1, "shift, as a share of the image", ge=0, le=1)
-    scale: float = setting(0.5, "change of scale, as a share", ge=0, lt=1)
-    shear: float = setting(0.0, "shear, in degrees either way", ge=0, lt=90)
-    perspective: float = setting(0.0, "perspective, up to 0.001", ge=0, le=0.001)
-    flipud: float = setting(0.0, "probability of an upside-down flip", ge=0, le=1)
-    fliplr: float = setting(0.5, "probability of a left-right flip", ge=0, le=1)
-    mosaic: float = setting(1.0, "probability of a mosaic of four images", ge=0, le=1)
-    mixup: float = setting(0.0, "probability of mixing two images", ge=0, le=1)
-    copy_paste: float = setting(0.0, "not used: it needs masks", ge=0, le=1)
-    anchors: float | None = setting(None, "not used, accepted because official files hold it")
-
-
-def preset_names() -> list[str]:
-    """Return the names of the presets that ship with the package."""
-    folder = resources.files("prunus.train") / PRESET_FOLDER
-    names = [entry.name for entry in folder.iterdir()]
-    return sorted(n.removesuffix(PRESET_SUFFIX) for n in names if n.endswith(PRESET_SUFFIX))
-
-
-def read_hyperparameters(value: object) -> object:
-    """Turn a preset's name or a YAML file into the values that it holds; pass anything else on.
-
-    Raises:
-        ValueError: No such preset or file.
-        ConfigError: The file cannot be read.
-    """
-    if not isinstance(value, str | Path):
-        return value
-    name = str(value).removeprefix("hyp.").removesuffix(PRESET_SUFFIX)
-    if name in preset_names():
-        text = (
-            resources.files("prunus.train") / PRESET_FOLDER / f"{name}{PRESET_SUFFIX}"
-        ).read_text("utf-8")
-        return yaml.safe_load(text)
-    if Path(value).is_file():
-        return read_yaml(Path(value))
-    raise ValueError(
-        f"no preset or file '{value}'.{suggest(name, preset_names())} "
-        f"Give a YAML file or one of {', '.join(preset_names())}."
+if TYPE_CHECKING:
+    SingleValues = RunSettings
+else:
+    SingleValues = create_model(
+        "SingleValues",
+        __base__=RunSettings,
+        **{
+            name: (
+                float | None,
+                setting(
+                    None,
+                    argparse.SUPPRESS,  # the help of --hyp lists them
+                    *dict.fromkeys(("--" + name.replace("_", "-"), f"--{name}", f"--hyp.{name}")),
+                    exclude=True,
+                ),
+            )
+            for name in SINGLE_VALUES
+        },
     )
+    """Run settings with a flag for each hyperparameter. They end up in `hyp`, and only there."""
+
+
+def _listed_values() -> str:
+    values = ((name, Hyperparameters.model_fields[name].default) for name in SINGLE_VALUES)
+    return ", ".join(f"{name} {default:g}" for name, default in values)
 
 
 def _maybe_none(value: object) -> object:
@@ -89,7 +57,7 @@ def _maybe_none(value: object) -> object:
 OptionalPath = Annotated[Path | None, BeforeValidator(_maybe_none)]
 
 
-class TrainConfig(RunSettings):
+class TrainConfig(SingleValues):
     """How to train a detector.
 
     Learning rates, gains and augmentation are in `hyp`; everything else is here.
@@ -101,10 +69,19 @@ class TrainConfig(RunSettings):
     )
     cfg: str = setting("", "architecture to start from scratch with, such as yolov5n", "--cfg")
     image_size: int = setting(640, "side of the images", "--img", "--imgsz", "--img-size", ge=32)
-    batch_size: int = setting(16, "images in a batch", "--batch", "--batch-size", ge=1)
+    batch_size: int = setting(
+        16,
+        "images in a batch; -1: as many as fit the memory, measured",
+        "--batch",
+        "--batch-size",
+        ge=MEASURED_BATCH,
+    )
     epochs: int = setting(100, "epochs to train", ge=1)
     hyp: Annotated[Hyperparameters, BeforeValidator(read_hyperparameters)] = setting(
-        DEFAULT_PRESET, "hyperparameters: a preset's name or a YAML file"
+        DEFAULT_PRESET,
+        f"hyperparameters: {', '.join(preset_names())}, or a YAML file. Each value has a flag of "
+        f"its own that goes before it, as in --hyp voc --lr0 0.001. Those of {DEFAULT_PRESET}: "
+        f"{_listed_values()}",
     )
     optimizer: Annotated[
         Literal["sgd", "adam", "adamw"],
@@ -113,13 +90,26 @@ class TrainConfig(RunSettings):
     nominal_batch: int = setting(64, "images per optimizer step: gradients add up to it", ge=1)
     cos_lr: bool = setting(False, "let the learning rate fall along a cosine")
     freeze: tuple[int | str, ...] = setting(
-        (), "rows that do not learn: N for the first N, several rows, a span as 0-9, or backbone"
+        (),
+        "rows that do not learn: N for the first N, several rows, a span as 0-9, backbone, neck",
     )
     sparsity: Annotated[float | Literal["auto"] | None, BeforeValidator(_maybe_none)] = setting(
         None,
         "L1 pull on batch-norm gammas for a later pruning: auto, or a strength",
         "--sparsity",
         "--sr",
+    )
+    regulariser: str = setting(
+        "l1", "how gammas are pulled on: l1, group (what is coupled goes together) or polarization"
+    )
+    beta_sparsity: float = setting(
+        0.0,
+        "pull on betas, in pulls on gammas (classic scripts: 10); betas of channels whose gamma is "
+        "zero are pulled to zero in any case",
+        ge=0,
+    )
+    mask_eval: int = setting(
+        0, "epochs between validations of what a 30, 50 and 70 % cut would leave, 0 for none", ge=0
     )
     weight_sparsity: Share | None = setting(
         None, "share of the weights that become zero while training; 70 is read as 0.7", gt=0, lt=1
@@ -141,16 +131,77 @@ class TrainConfig(RunSettings):
     teacher: OptionalPath = setting(
         None, "dense weights whose answers are imitated beside the labels (distillation)"
     )
+    teacher_features: float = setting(
+        0.0, "gain of the imitation of the teacher's feature maps, 0 for none", ge=0
+    )
     label_smoothing: float = setting(0.0, "share of certainty taken from class labels", ge=0, lt=1)
     patience: int = setting(100, "epochs without improvement before stopping, 0 for never", ge=0)
-    close_mosaic: int = setting(0, "epochs at the end without mosaic", ge=0)
+    close_mosaic: float = setting(
+        0, "epochs at the end without mosaic; below 1: that share of the epochs", ge=0
+    )
+    image_weights: bool = setting(
+        False, "draw images by how badly their classes are found so far, and how rare they are"
+    )
+    repeat_factor: float | None = setting(
+        None, "repeat images of classes that fewer than this share of the images show", gt=0, lt=1
+    )
+    multi_scale: bool = setting(False, "vary the size of each batch between 0.5 and 1.5 of --img")
+    rect: bool = setting(False, "train on rectangles: images of like shape together, no mosaic")
+    single_cls: bool = setting(False, "take all classes for one")
+    cache: Literal["ram", "disk", "none"] = setting(
+        "ram", "where decoded images are kept, as many as --cache-gb holds"
+    )
+    cache_gb: float = setting(1.0, "gigabytes of decoded images to keep at most", ge=0)
+    cache_dir: OptionalPath = setting(
+        None, "folder of --cache disk; empty: prunus in the user's cache folder"
+    )
+    save_period: int = setting(
+        0, "epochs between weights that are kept as epochN.safetensors, 0 for none", ge=0
+    )
+    save_minutes: float = setting(
+        10.0, "minutes between saves of the state within an epoch, 0 for none", ge=0
+    )
     auto_anchor: bool = setting(True, "fit the anchors when they miss more than 2 % of the boxes")
     val_every: int = setting(1, "epochs between validations", ge=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "precision of the network")
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     seed: int = setting(0, "seed of everything random", ge=0)
-    resume: OptionalPath = setting(None, "run folder whose training is to be continued")
+    dry_run: bool = setting(
+        False, "show what would be frozen, the schedule, time and memory of a step; no training"
+    )
+    resume: OptionalPath = setting(
+        None,
+        "go on with the training in this run folder; without one, with the newest in --project",
+        bare="auto",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_hyperparameters(cls, values: object) -> object:
+        """Put single values on top of `hyp`, and what its file says of a training below flags."""
+        if not isinstance(values, Mapping):
+            return values
+        single = {name: values[name] for name in SINGLE_VALUES if values.get(name) is not None}
+        hyp = values.get("hyp", DEFAULT_PRESET)
+        rest = {name: value for name, value in values.items() if name not in SINGLE_VALUES}
+        return {**read_recipe(hyp), **rest, "hyp": OnTop(hyp, single) if single else hyp}
+
+    @model_validator(mode="after")
+    def _images_come_in_one_order(self) -> "TrainConfig":
+        orders = {
+            "--image-weights": self.image_weights,
+            "--repeat-factor": self.repeat_factor is not None,
+            "--rect": self.rect,
+        }
+        given = [flag for flag, value in orders.items() if value]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other. Give one.")
+        if self.rect and self.multi_scale:
+            raise ValueError("--rect and --multi-scale exclude each other. Give one.")
+        if self.batch_size == 0:
+            raise ValueError("--batch 0: give 1 or more, or -1 to have it measured.")
+        return self
 
     @model_validator(mode="after")
     def _zeros_have_one_source(self) -> "TrainConfig":
@@ -174,6 +225,12 @@ class TrainConfig(RunSettings):
                 f"{self.weight_end:g}. Both are shares of the run."
             )
         return self
+
+    @property
+    def closed_epochs(self) -> int:
+        """Return the epochs at the end that have no mosaic."""
+        share = self.close_mosaic
+        return round(share * self.epochs) if share < 1 else int(share)
 
     def plain(self) -> dict[str, Any]:
         """Return JSON-ready values, from which `parse` makes the same settings again."""

@@ -6,29 +6,67 @@ Frames per Second", ECCV workshops 2018, arXiv:1805.06361, section 3.2). The ter
 the gains of the label loss, so that both weigh alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunus.core.device import autocast
 from prunus.core.errors import TrainingError
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.loss import DetectionLoss, LossTerms, complete_iou, relative_boxes
+from prunus.train.features import FeatureImitation, HeadInputs, head_widths
 
 SURE = 0.05
 """Below this objectness the teacher's box and class say nothing: they are not computed."""
 
 
 class Teacher:
-    """A detector whose answers are imitated. It does not learn, and is not saved."""
+    """A detector whose answers are imitated. It does not learn, and is not saved.
+
+    Attributes:
+        features: Imitation of its feature maps too; None without.
+    """
 
     def __init__(self, detector: Detector, device: torch.device, precision: str) -> None:
         """Take a copy of `detector`, fused, on `device`; `precision` as in training."""
         self._detector = fuse(detector).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device, self._precision = device, precision
+        self.features: FeatureImitation | None = None
+
+    def show_features(self, student: Detector, gain: float) -> nn.Module:
+        """Let `student` imitate the feature maps as well; return the adapters, which learn."""
+        seen = HeadInputs(self._detector)
+        self.features = FeatureImitation(student, seen, head_widths(self._detector), gain)
+        return self.features.adapters
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what of the imitation learns, to go on with it later."""
+        return {} if self.features is None else self.features.adapters.state_dict()
+
+    def restore_(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        if self.features is not None:
+            self.features.adapters.load_state_dict(dict(state))
+
+    def imitated(self, loss: DetectionLoss, raw: Sequence[Tensor], images: Tensor) -> LossTerms:
+        """Return how far a student is from this teacher, on the images it has just seen.
+
+        Args:
+            loss: As in `imitation`.
+            raw: The student's maps.
+            images: (B, 3, H, W) in [0, 1], from which it made them.
+
+        Returns:
+            The terms of `imitation`; that of the feature maps is part of the objectness.
+        """
+        terms = imitation(loss, raw, self.answers(images))
+        if self.features is None:
+            return terms
+        return replace(terms, objectness=terms.objectness + self.features())
 
     @torch.no_grad()
     def answers(self, images: Tensor) -> list[Tensor]:

@@ -1,8 +1,11 @@
-"""One epoch: forward, backward, step; and what to do when numbers are no longer finite."""
+"""One epoch: forward, backward, step; and what to do when numbers are no longer finite, or the
+memory is short.
+"""
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch.amp import GradScaler
@@ -14,11 +17,14 @@ from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
 from prunus.model.detector import Detector
 from prunus.model.loss import DetectionLoss, LossTerms
-from prunus.train.distill import Teacher, imitation
+from prunus.train.distill import Teacher
 from prunus.train.ema import ExponentialAverage
-from prunus.train.freeze import set_training_
+from prunus.train.freeze import set_training_, still_prefix
 from prunus.train.holder import ZeroHolder
+from prunus.train.memory import is_out_of_memory, split
 from prunus.train.optimizer import clip_gradients, set_tempo
+from prunus.train.position import NotFiniteError, Position
+from prunus.train.scales import Scales
 from prunus.train.schedule import Schedule, Tempo
 from prunus.train.sparsity import GammaShrinker
 from prunus.train.validate import to_input
@@ -26,36 +32,6 @@ from prunus.train.validate import to_input
 FAILURES_IN_A_ROW = 3
 """So many batches without a finite loss, or steps without finite gradients, end a training."""
 NAMED_IMAGES = 3
-
-
-@dataclass
-class Position:
-    """How far a training is.
-
-    Attributes:
-        epoch: Epochs that are finished.
-        batch: Batches of the next epoch that are finished.
-        losses: Sums over these batches of the box, objectness and class terms.
-        counted: Batches in these sums.
-        bad_losses: Batches in a row without a finite loss.
-        bad_steps: Optimizer steps in a row without finite gradients.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    losses: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    counted: int = 0
-    bad_losses: int = 0
-    bad_steps: int = 0
-
-    def mean_losses(self) -> tuple[float, float, float]:
-        box, objectness, classes = (term / max(self.counted, 1) for term in self.losses)
-        return box, objectness, classes
-
-    def begin_next_epoch(self) -> None:
-        self.epoch += 1
-        self.batch = self.counted = 0
-        self.losses = [0.0, 0.0, 0.0]
 
 
 @dataclass
@@ -74,6 +50,7 @@ class Engine:
         shrinker: Pulls on gammas; None without sparsity.
         holder: Holds weights at zero; None where all may differ from it.
         teacher: Whose answers are imitated beside the labels; None without.
+        scales: The size of each batch; None for the size that it comes in.
         position: How far the training is.
     """
 
@@ -88,36 +65,42 @@ class Engine:
     shrinker: GammaShrinker | None = None
     holder: ZeroHolder | None = None
     teacher: Teacher | None = None
+    scales: Scales | None = None
     position: Position = field(default_factory=Position)
 
     def __post_init__(self) -> None:
         self.scaler = GradScaler(self.device.type, enabled=self.precision == "fp16")
-        self._pending: list[str] = []
+        self._network = self.detector  # until the frozen rows have their final values
+        self._begin_window()
 
     def run_epoch(self, batches: Iterable[Batch], stop: Callable[[], bool]) -> bool:
         """Run the rest of the epoch that `position` stands in.
 
         Args:
             batches: The epoch's batches from `position.batch` on.
-            stop: Asked after each optimizer step; True ends the epoch early.
+            stop: Asked after each optimizer step but the epoch's last; True ends the epoch early.
 
         Returns:
-            Whether the epoch was finished; `position` then stands at the next one's start.
+            Whether the epoch was finished; `position` then stands behind its last batch.
 
         Raises:
-            TrainingError: FAILURES_IN_A_ROW batches or steps were not finite.
+            NotFiniteError: FAILURES_IN_A_ROW batches or steps were not finite.
+            TrainingError: The memory is too small for a single image.
         """
         set_training_(self.detector, self.frozen)
+        if self._network is self.detector:
+            self._network = still_prefix(self.detector, self.frozen)
         position, schedule = self.position, self.schedule
         stepping = schedule.stepping_batches(position.epoch)
         self.optimizer.zero_grad()
+        self._begin_window()
         for batch in batches:
-            tempo = schedule.tempo(position.epoch * schedule.batches + position.batch)
-            set_tempo(self.optimizer, tempo)
+            planned = schedule.tempo(position.epoch * schedule.batches + position.batch)
+            set_tempo(self.optimizer, _scaled(planned, position.lr_scale))
             self._learn(batch)
             position.batch += 1
             if position.batch - 1 in stepping:
-                self._step(tempo)
+                self._step(planned)
                 if self.holder is not None:
                     done = position.epoch * schedule.batches + position.batch
                     self.holder.step(done / schedule.iterations)
@@ -125,46 +108,109 @@ class Engine:
                     return False
         return True
 
+    def _begin_window(self) -> None:
+        """Begin to add gradients up for the next optimizer step."""
+        self._window: list[tuple[int, Batch]] = []
+        self._pending: list[str] = []
+        self._before = deepcopy(self.position)
+
     def _learn(self, batch: Batch) -> None:
-        """Add the gradients of one batch, unless its loss is not finite."""
-        terms = self._forward(batch)
-        total = terms.total(len(batch.frames))
+        """Add the gradients of one batch, in as many pieces as the memory asks for."""
+        self._window.append((self.position.batch, batch))
+        todo = self._window[-1:]
+        while not self._fits(todo):
+            self._halve_pieces(batch)
+            self.optimizer.zero_grad()  # what fails halfway has left a part of its gradients
+            self._pending = []
+            position, before = self.position, self._before
+            position.losses, position.counted = list(before.losses), before.counted
+            position.bad_losses = before.bad_losses
+            todo = self._window
+
+    def _fits(self, batches: Iterable[tuple[int, Batch]]) -> bool:
+        """Add the gradients of numbered batches; False when the memory was too small for one."""
+        try:
+            for number, batch in batches:
+                for piece in split(batch, self.position.pieces):
+                    self._learn_piece(piece, number, len(piece.frames) / len(batch.frames))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _halve_pieces(self, batch: Batch) -> None:
+        """Compute in twice as many pieces from now on, and say so.
+
+        Raises:
+            TrainingError: A piece is a single image already.
+        """
+        position, images = self.position, len(batch.frames)
+        where = f"epoch {position.epoch + 1}, batch {position.batch + 1}: memory is short"
+        if position.pieces >= images:
+            raise TrainingError(
+                f"{where} for a single image of {batch.images.shape[2]} pixels. Lower --img, or "
+                "take a smaller model."
+            )
+        position.pieces *= 2
+        log.warning(
+            "%s: from here on %d images at a time, which is what batch norm then sees; %d images "
+            "a batch, the images of an optimizer step and the learning rate stay",
+            where,
+            -(-images // position.pieces),
+            images,
+        )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _learn_piece(self, piece: Batch, number: int, share: float) -> None:
+        """Add the gradients of a piece of a batch, unless its loss is not finite."""
+        terms = self._forward(piece, number)
+        total = terms.total(len(piece.frames))
         if not math.isfinite(float(total.detach())):
             _heal_buffers(self.detector, self.average.detector)
             self.position.bad_losses += 1
-            self._fail("loss", self.position.bad_losses, _names(batch))
+            self._fail("loss", self.position.bad_losses, _names(piece))
             return
         self.position.bad_losses = 0
         self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-        self._pending.append(_names(batch))
-        self.position.counted += 1
+        self._pending.append(_names(piece))
+        self.position.counted += share
         for place, term in enumerate(terms.stacked().tolist()):
-            self.position.losses[place] += term
+            self.position.losses[place] += term * share
 
-    def _forward(self, batch: Batch) -> LossTerms:
+    def _forward(self, batch: Batch, number: int) -> LossTerms:
         images = to_input(batch.images, self.device)
+        if self.scales is not None:
+            images = self.scales.resize(images, self.position.epoch, number)
         with autocast(self.device, self.precision):
-            raw = self.detector(images)
+            raw = self._network(images)
         terms = self.loss(raw, batch.targets)
         if self.teacher is None:
             return terms
-        return terms + imitation(self.loss, raw, self.teacher.answers(images))
+        return terms + self.teacher.imitated(self.loss, raw, images)
 
-    def _step(self, tempo: Tempo) -> None:
-        """Step on the gradients that were added up, unless they are not finite."""
-        pending, self._pending = self._pending, []
+    def _step(self, planned: Tempo) -> None:
+        """Step on the gradients that were added up, unless they are not finite.
+
+        The pull on gammas keeps to its plan even where the learning rate was lowered: its sum over
+        the run is what was promised.
+        """
+        pending = self._pending
         if not pending:
+            self._begin_window()
             return
         self.scaler.unscale_(self.optimizer)
         finite = math.isfinite(clip_gradients(self.optimizer))
         if finite:
             self.scaler.step(self.optimizer)
             if self.shrinker is not None:
-                self.shrinker.step(tempo.lr)
+                self.shrinker.step(planned.lr)
             self.average.update(self.detector)
             self.position.bad_steps = 0
         self.scaler.update()
         self.optimizer.zero_grad()
+        self._begin_window()
         if not finite and (not self.scaler.is_enabled() or self.scaler.get_scale() < 1):
             self.position.bad_steps += 1
             self._fail("gradient", self.position.bad_steps, "; ".join(pending))
@@ -176,11 +222,12 @@ class Engine:
             f"epoch {position.epoch + 1}, batch {position.batch + 1}: {what} not finite ({images})"
         )
         if times >= FAILURES_IN_A_ROW:
-            raise TrainingError(
-                f"{where}, {times} times in a row. Lower lr0 in --hyp, or use --precision fp32. "
-                "The weights of the last finished epoch are in the run folder."
-            )
+            raise NotFiniteError(f"{where}, {times} times in a row")
         log.warning("%s: not learnt from", where)
+
+
+def _scaled(tempo: Tempo, scale: float) -> Tempo:
+    return replace(tempo, lr=tempo.lr * scale, bias_lr=tempo.bias_lr * scale)
 
 
 def _heal_buffers(detector: Detector, healthy: Detector) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from prunus.core.console import log
-from prunus.core.errors import PrunusError
 from prunus.core.files import write_atomically
 from prunus.model.detector import Detector
+from prunus.train.events import Events
 from prunus.train.sparsity import GammaShrinker, gamma_sizes, gamma_summary
 from prunus.train.validate import Validation
 
@@ -81,6 +81,14 @@ def write_results(path: Path, rows: list[Row]) -> None:
     write_atomically(path, write)
 
 
+def count_results(folder: Path) -> int:
+    """Return the epochs that a run's results.csv has; 0 when there is none."""
+    try:
+        return max(len((folder / RESULTS).read_text(encoding="utf-8").splitlines()) - 1, 0)
+    except OSError:
+        return 0
+
+
 def log_epoch(facts: EpochFacts, epochs: int, best: bool) -> None:
     """Say one line about an epoch."""
     box, objectness, classes = facts.losses
@@ -122,34 +130,42 @@ def log_gammas(board: "Board", shrinker: GammaShrinker, detector: Detector, epoc
 class Board:
     """TensorBoard's events of a run."""
 
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import (
-            SummaryWriter,
-        )  # late: TensorBoard takes a second to import
-
-        try:
-            self._writer = SummaryWriter(str(folder))
-        except OSError as error:
-            raise PrunusError(
-                f"{folder}: not written: {error.strerror}. Choose another place with --out."
-            ) from error
+    def __init__(self, folder: Path, first_epoch: int = 0) -> None:
+        """Begin, or go on: events of `first_epoch` and later are of no account any more."""
+        self._events = Events(folder, first_epoch)
 
     def add_scalars(self, values: Mapping[str, float | None], epoch: int) -> None:
+        """Write numbers.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        from torch.utils.tensorboard.summary import scalar  # late: it takes a second to import
+
         for name, value in values.items():
             if value is not None and name != "epoch":
-                self._writer.add_scalar(name, value, epoch)
+                self._events.add(scalar(name, value), epoch)  # type: ignore[no-untyped-call]
 
     def add_gammas(self, sizes: Mapping[str, Tensor], epoch: int) -> None:
-        """Write histograms of absolute gammas: of all channels, and of each batch norm."""
+        """Write histograms of absolute gammas: of all channels, and of each batch norm.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        from torch.utils.tensorboard.summary import histogram
+
         every = torch.cat([size.float().cpu() for size in sizes.values()])
         for name, size in {
             "gamma/all": every,
             **{f"gamma/{n}": s for n, s in sizes.items()},
         }.items():
-            self._writer.add_histogram(name, size.float().cpu(), epoch, bins=HISTOGRAM_BINS)
+            values = size.float().cpu().numpy()
+            summary = histogram(name, values, HISTOGRAM_BINS)  # type: ignore[no-untyped-call]
+            self._events.add(summary, epoch)
 
     def close(self) -> None:
-        self._writer.close()
+        """Close the file of events."""
+        self._events.close()
 
 
 def _cell(name: str, value: float | None) -> str:

@@ -83,6 +83,15 @@ class Schedule:
         """Iterations that the warm-up takes."""
         return min(self.wanted_warmup, int(self.iterations * WARMUP_SHARE_AT_MOST))
 
+    @property
+    def warmup_steps(self) -> int:
+        """Optimizer steps within the warm-up."""
+        steps = 0
+        for epoch in range(-(-self.warmup // self.batches)):
+            start = epoch * self.batches
+            steps += sum(start + batch < self.warmup for batch in self.stepping_batches(epoch))
+        return steps
+
     def factor(self, epoch: int) -> float:
         """Return the share of lr0 that an epoch, counted from 0, is run with."""
         done = epoch / self.epochs

@@ -1,81 +1,31 @@
-"""One sitting of a training: epochs, validation, what is kept, when to stop."""
+"""One sitting of a training: epochs, validation, what is kept, when to stop, when to go back."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from time import monotonic, perf_counter
 
 from prunus.core.console import log, track
-from prunus.core.runs import finite
+from prunus.core.errors import TrainingError
 from prunus.data.index import ImageIndex
 from prunus.data.loader import validation_batches
-from prunus.train.checkpoint import BEST, LAST, STATE, save_state
+from prunus.model.detector import Detector
+from prunus.train.checkpoint import BEST, LAST, newest_state, restore_
 from prunus.train.config import TrainConfig
+from prunus.train.cuts import cut_monitor
 from prunus.train.engine import Engine
 from prunus.train.images import TrainingImages
 from prunus.train.interrupt import Interrupt
-from prunus.train.logs import RESULTS, Board, EpochFacts, Row, log_epoch, log_gammas, write_results
+from prunus.train.logs import Board, EpochFacts, log_epoch, log_gammas
+from prunus.train.outputs import Outputs
+from prunus.train.position import NotFiniteError
+from prunus.train.progress import Origin, Progress, TrainResult
 from prunus.train.validate import Validation, validate
-from prunus.weights.history import Step
-from prunus.weights.native import UNSTATED, save_weights
 
-
-@dataclass
-class Progress:
-    """What is known about a run so far; JSON-ready.
-
-    Attributes:
-        rows: One row of results.csv for each finished epoch.
-        best_fitness: The highest so far; -1 before the first validation.
-        best_epoch: When that was, counted from 0; -1 before the first validation.
-        best_metrics: What validation said then.
-        seconds: Time spent, over all sessions.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    best_fitness: float = -1.0
-    best_epoch: int = -1
-    best_metrics: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training made.
-
-    Attributes:
-        best: Averaged weights of the best epoch.
-        last: Averaged weights of the last epoch.
-        best_epoch: Counted from 0.
-        metrics: `Evaluation.metrics()` of the best epoch.
-        epochs: One row of results.csv for each epoch.
-        seconds: Time spent.
-    """
-
-    best: Path
-    last: Path
-    best_epoch: int
-    metrics: Mapping[str, Any]
-    epochs: tuple[Row, ...]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a training starts from, besides the detector itself.
-
-    Attributes:
-        history: The steps that were taken before.
-        licence: The weights' licence, as their file states it.
-        parent: SHA-256 of that file.
-        state: What `checkpoint.read_state` returned, to go on with that training; else None.
-    """
-
-    history: tuple[Step, ...] = ()
-    licence: str = UNSTATED
-    parent: str = ""
-    state: Mapping[str, Any] | None = None
+ROLLBACKS = 3
+"""So often a training may go back to a saved state before it gives up."""
+SLOWER = 0.5
+"""Each time the learning rates are multiplied by this."""
 
 
 @dataclass
@@ -87,9 +37,12 @@ class Session:
     folder: Path
     origin: Origin
     progress: Progress
+    outputs: Outputs = field(init=False)
 
     def __post_init__(self) -> None:
         self._began = perf_counter() - self.progress.seconds
+        self.outputs = Outputs(self.folder, self.settings, self.origin)
+        self._cuts = cut_monitor(self.engine, self.settings.mask_eval)
 
     def run(
         self,
@@ -99,25 +52,21 @@ class Session:
         board: Board,
         interrupt: Interrupt,
     ) -> None:
-        """Run epochs until the last one, or until patience is at its end."""
-        position, epochs = self.engine.position, self.settings.epochs
-        while position.epoch < epochs and not self._out_of_patience():
-            epoch, start = position.epoch, perf_counter()
-            images = (len(loader) - position.batch) * self.settings.batch_size
-            batches = loader.epoch(epoch, position.batch)
-            title = f"epoch {epoch + 1}/{epochs}"
-            tracked = track(batches, title, len(loader) - position.batch)
-            if not self.engine.run_epoch(tracked, interrupt.requested):
-                self._save_last()
-                self._save_state()
-                self._leave()
-            speed = images / (perf_counter() - start)
-            judged = None
-            if self._validates(epoch):
-                judged = self._validate(validation, image_size)
-            self._finish_epoch(judged, speed, board)
-            if interrupt.requested() and position.epoch < epochs:
-                self._leave()
+        """Run epochs until the last one, or until patience is at its end.
+
+        Raises:
+            TrainingError: Numbers stopped being finite, and going back did not help.
+            PrunusError: The state or the weights cannot be written.
+            KeyboardInterrupt: Ctrl-C; the state is saved.
+            SystemExit: SIGTERM; the state is saved.
+        """
+        self._judge = partial(self._validate, validation, image_size, interrupt)
+        try:
+            while self.engine.position.epoch < self.settings.epochs and not self._out_of_patience():
+                self._attempt_epoch(loader, board, interrupt)
+        except (KeyboardInterrupt, SystemExit):
+            log.info("stopped. Go on with: prunus train --resume %s", self.folder)
+            raise
 
     def result(self) -> TrainResult:
         progress = self.progress
@@ -130,11 +79,66 @@ class Session:
             seconds=progress.seconds,
         )
 
+    def begin(self) -> None:
+        """Make sure that there is a state to go back to, and that all other files agree with it.
+
+        Raises:
+            PrunusError: It cannot be written.
+        """
+        self.outputs.prepare(self.engine)
+        if self.origin.state is None:
+            self._save_state()
+            return
+        position, progress = self.engine.position, self.progress
+        at_best = position.batch == 0 and 0 <= progress.best_epoch == position.epoch - 1
+        self.outputs.save_products(self.engine, progress, best=at_best)
+
+    def _attempt_epoch(self, loader: TrainingImages, board: Board, interrupt: Interrupt) -> None:
+        """Run an epoch, or what is left of it; go back when its numbers stop being finite."""
+        start, position = perf_counter(), self.engine.position
+        images = (len(loader) - position.batch) * self.settings.batch_size
+        try:
+            self._learn(loader, interrupt)
+            speed = images / (perf_counter() - start)
+            judged = None
+            if self._validates(position.epoch):
+                judged = self._judge(self.engine.average.detector)
+            self._finish_epoch(judged, speed, board)
+        except NotFiniteError as error:
+            self._go_back(error)
+        if interrupt.requested() and self.engine.position.epoch < self.settings.epochs:
+            interrupt.leave()
+
+    def _learn(self, loader: TrainingImages, interrupt: Interrupt) -> None:
+        """Run the epoch's batches; when asked to stop, save and leave."""
+        position, epochs = self.engine.position, self.settings.epochs
+        scores = tuple(self.progress.class_scores)
+        with interrupt.at_once():  # it may decode pictures for minutes, and nothing has changed yet
+            batches = loader.epoch(position.epoch, position.batch, scores)
+        title = f"epoch {position.epoch + 1}/{epochs}"
+        tracked = track(batches, title, len(loader) - position.batch)
+
+        def stop() -> bool:
+            if interrupt.requested():
+                return True
+            if self._save_is_due():
+                self._save_state()
+            return False
+
+        if not self.engine.run_epoch(tracked, stop):
+            self._save_all()
+            interrupt.leave()
+
     def _validates(self, epoch: int) -> bool:
         return (epoch + 1) % self.settings.val_every == 0 or epoch + 1 == self.settings.epochs
 
-    def _validate(self, index: ImageIndex, image_size: int) -> Validation:
+    def _validate(
+        self, index: ImageIndex, image_size: int, interrupt: Interrupt, detector: Detector
+    ) -> Validation:
+        """Judge a detector; a signal ends that at once, and it is done anew after a resume."""
         engine, settings = self.engine, self.settings
+        if self._save_is_due():
+            self._save_state()
         batches = validation_batches(
             index,
             image_size,
@@ -142,17 +146,22 @@ class Session:
             engine.detector.stride,
             workers=settings.workers,
         )
-        return validate(
-            engine.average.detector,
-            engine.loss,
-            batches,
-            index,
-            device=engine.device,
-            precision=engine.precision,
-        )
+        try:
+            with interrupt.at_once():
+                return validate(
+                    detector,
+                    engine.loss,
+                    batches,
+                    index,
+                    device=engine.device,
+                    precision=engine.precision,
+                )
+        except (KeyboardInterrupt, SystemExit):
+            self._save_all()
+            raise
 
     def _finish_epoch(self, judged: Validation | None, speed: float, board: Board) -> None:
-        """Write down and save what an epoch brought, and go on to the next."""
+        """Save what an epoch brought, write it down, and go on to the next."""
         engine, progress = self.engine, self.progress
         rates = tuple(float(group["lr"]) for group in engine.optimizer.param_groups)
         facts = EpochFacts(
@@ -163,23 +172,58 @@ class Session:
             images_per_second=speed,
         )
         sparse = engine.holder is None or engine.holder.complete
-        better = judged is not None and sparse and judged.fitness > progress.best_fitness
-        if judged is not None and better:
-            progress.best_fitness, progress.best_epoch = judged.fitness, facts.epoch
-            progress.best_metrics = _plain(judged)
+        better = judged is not None and progress.judge(judged, facts.epoch, counts=sparse)
         progress.rows.append(facts.row())
+        engine.position.begin_next_epoch()
+        self._save_state()
+        self.outputs.save_products(engine, progress, best=better)
+        period = self.settings.save_period
+        if period and (facts.epoch + 1) % period == 0:
+            self.outputs.save_weights(engine, f"epoch{facts.epoch + 1}.safetensors", {})
         log_epoch(facts, self.settings.epochs, better)
+        self.outputs.attempt(lambda: self._show(facts, board))
+
+    def _show(self, facts: EpochFacts, board: Board) -> None:
+        """Write an epoch into TensorBoard's events, and what is pulled on or held into the log."""
+        engine = self.engine
         board.add_scalars(facts.row(), facts.epoch)
         if engine.shrinker is not None:
             log_gammas(board, engine.shrinker, engine.average.detector, facts.epoch)
+        if self._cuts is not None:
+            self._cuts.report(board, engine.average.detector, facts.epoch, self._judge)
         if engine.holder is not None:
             log.info("%s", engine.holder.summary())
             board.add_scalars({"weights/zeros": engine.holder.share}, facts.epoch)
-        engine.position.begin_next_epoch()
-        self._save_last()
-        if better:
-            self._save_weights(BEST)
-        write_results(self.folder / RESULTS, progress.rows)
+
+    def _go_back(self, error: NotFiniteError) -> None:
+        """Restore the newest saved state, and learn more slowly from there.
+
+        Raises:
+            TrainingError: That was done ROLLBACKS times already, or nothing was saved.
+        """
+        position, engine = self.engine.position, self.engine
+        if position.rollbacks >= ROLLBACKS:
+            raise TrainingError(
+                f"{error} Going back {position.rollbacks} times, to a learning rate times "
+                f"{position.lr_scale:g}, did not help."
+            ) from error
+        scale, times = position.lr_scale * SLOWER, position.rollbacks + 1
+        state, problem = newest_state(self.folder)
+        restore_(engine, state)
+        self.progress = Progress(**state["progress"])
+        engine.position.lr_scale, engine.position.rollbacks = scale, times
+        engine.position.bad_losses = engine.position.bad_steps = 0
+        if problem:
+            log.warning("%s", problem)
+        log.warning(
+            "%s: going back to epoch %d, batch %d, with learning rates times %g (%d of %d)",
+            error.where,
+            engine.position.epoch + 1,
+            engine.position.batch + 1,
+            scale,
+            times,
+            ROLLBACKS,
+        )
         self._save_state()
 
     def _out_of_patience(self) -> bool:
@@ -190,32 +234,15 @@ class Session:
         log.info("stopping: no better epoch in the last %d (--patience)", patience)
         return True
 
-    def _save_last(self) -> None:
-        self.progress.seconds = perf_counter() - self._began
-        self._save_weights(LAST)
-
-    def _save_weights(self, name: str) -> None:
-        step = Step(
-            verb="train",
-            parent=self.origin.parent,
-            settings=self.settings.model_dump(),
-            metrics=self.progress.best_metrics if name == BEST else {},
-        )
-        save_weights(
-            self.engine.average.detector,
-            self.folder / name,
-            history=(*self.origin.history, step),
-            licence=self.origin.licence,
-        )
+    def _save_is_due(self) -> bool:
+        """Return whether so much time has passed that a kill would now lose too much."""
+        every = self.settings.save_minutes * 60
+        return every > 0 and monotonic() - self.outputs.saved_at >= every
 
     def _save_state(self) -> None:
-        save_state(self.folder / STATE, self.engine, asdict(self.progress), self.settings.plain())
+        self.progress.seconds = perf_counter() - self._began
+        self.outputs.save_state(self.engine, self.progress)
 
-    def _leave(self) -> None:
-        log.info("stopped and saved. Go on with: prunus train --resume %s", self.folder)
-        raise KeyboardInterrupt
-
-
-def _plain(judged: Validation) -> dict[str, Any]:
-    metrics = finite(judged.evaluation.metrics())
-    return dict(metrics) if isinstance(metrics, dict) else {}
+    def _save_all(self) -> None:
+        self._save_state()
+        self.outputs.save_products(self.engine, self.progress, best=False)

@@ -14,22 +14,25 @@ moves by
 
 Gammas start near 1: a run with a budget far below 1 cannot prune anything, whatever the network.
 
+Other regularisers than L1 are the files in `train/regularisers`.
+
 The running statistics of batch norms lag behind gammas that move, layer upon layer, so that
 accuracy seems lost until they stand still (mAP50 .03 while moving, .78 soon after, on BCCD). So
 they follow faster here, and the last steps of a run do not pull: they hold at zero what has arrived
 there, and the rest settles without it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunus.core.console import log
 from prunus.core.errors import TrainingError
 from prunus.model.detector import Detector
+from prunus.train.gammas import STAYS, Gammas
+from prunus.train.regularisers import Regulariser, l1
 
 TARGET_BUDGET = 1.0
 """What `auto` aims at: enough to bring a gamma of 1, where batch norms start, to zero."""
@@ -48,31 +51,6 @@ ROUNDING = 1e-9
 """Relative error of a sum of a run's pulls."""
 NEARLY_ZERO = (1e-3, 1e-2)
 CUTS = (0.3, 0.5, 0.7)
-
-
-def prunable_norms(detector: Detector, frozen: Collection[int]) -> dict[str, nn.BatchNorm2d]:
-    """Return the batch norms to pull on, by module name: all that learn.
-
-    Args:
-        detector: The detector.
-        frozen: Rows that do not learn; their batch norms are left out.
-
-    Raises:
-        TrainingError: Nothing is left.
-    """
-    norms = {
-        f"model.{row}.{name}": module
-        for row, part in enumerate(detector.model)
-        if row not in frozen
-        for name, module in part.named_modules()
-        if isinstance(module, nn.BatchNorm2d)
-    }
-    if not norms:
-        raise TrainingError(
-            "sparsity: there is no batch norm to pull on. Freeze fewer rows, and start from a "
-            "detector whose batch norms were not folded away."
-        )
-    return norms
 
 
 def pulling_rates(step_rates: Sequence[float]) -> Sequence[float]:
@@ -122,6 +100,8 @@ class GammaShrinker:
     """Pulls on gammas after each optimizer step, and counts what it has spent.
 
     Attributes:
+        gammas: What is pulled on.
+        names: Its batch norms.
         strength: The field's `sr`.
         budget: The whole run's pull.
         spent: The pull so far.
@@ -129,19 +109,36 @@ class GammaShrinker:
 
     def __init__(
         self,
-        norms: Mapping[str, nn.BatchNorm2d],
+        gammas: Gammas,
         strength: float,
         step_rates: Sequence[float],
         momentum: float,
+        *,
+        regularise: Regulariser = l1.shrink,
+        beta_share: float = 0.0,
     ) -> None:
-        self.names = tuple(norms)
+        """Prepare; the batch norms' statistics follow faster from now on.
+
+        Args:
+            gammas: What to pull on.
+            strength: The field's `sr`.
+            step_rates: The learning rate at every optimizer step that pulls.
+            momentum: The optimizer's, in [0, 1).
+            regularise: How.
+            beta_share: Pull on all betas, in pulls on gammas.
+        """
+        self.gammas, self.names = gammas, tuple(gammas.norms)
         self.strength = strength
         self._pull_per_rate = strength / (1 - momentum)
         self.budget = self._pull_per_rate * sum(step_rates)
         self.spent = 0.0
-        self._gammas = [norm.weight for norm in norms.values()]
+        self._regularise, self._beta_share = regularise, beta_share
+        norms = list(gammas.norms.values())
+        self._gammas, self._betas = [n.weight for n in norms], [n.bias for n in norms]
+        device = self._gammas[0].device
+        self._channels = [gammas.channels[name].to(device) for name in self.names]
         self._held: list[Tensor] = []
-        for norm in norms.values():
+        for norm in norms:
             norm.momentum = STATISTICS_MOMENTUM
 
     @torch.no_grad()
@@ -152,15 +149,30 @@ class GammaShrinker:
                 gamma.masked_fill_(held, 0)
             return
         pull = lr * self._pull_per_rate
-        for gamma in self._gammas:
-            gamma.copy_(F.softshrink(gamma, pull))
+        moved = self._regularise(self._gammas, self._channels, pull)
+        for gamma, new, channels in zip(self._gammas, moved, self._channels, strict=True):
+            gamma.copy_(torch.where(channels == STAYS, gamma, new))
+        self._pull_betas(pull)
         self.go_on_from(self.spent + pull)
+
+    def _pull_betas(self, pull: float) -> None:
+        """Pull on the betas of channels at zero, which are constants by now, and on all if asked.
+
+        What a removed channel emitted then needs no repair.
+        """
+        for gamma, beta, channels in zip(self._gammas, self._betas, self._channels, strict=True):
+            strength = torch.where(gamma == 0, max(1.0, self._beta_share), self._beta_share)
+            strength = torch.where(channels == STAYS, 0.0, strength)
+            beta.copy_(beta.sign() * (beta.abs() - pull * strength).clamp(min=0))
 
     def go_on_from(self, spent: float) -> None:
         """Set what has been spent; when that is all, hold the gammas that are zero by now."""
-        self.spent = spent
+        self.spent, self._held = spent, []
         if spent >= self.budget * (1 - ROUNDING):
-            self._held = [gamma.detach() == 0 for gamma in self._gammas]
+            self._held = [
+                (gamma.detach() == 0) & (channels != STAYS)
+                for gamma, channels in zip(self._gammas, self._channels, strict=True)
+            ]
 
 
 def gamma_sizes(detector: Detector, names: Sequence[str]) -> dict[str, Tensor]:

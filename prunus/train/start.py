@@ -1,5 +1,6 @@
 """From files to a training: what `prunus train` and `prunus train --resume` call."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,11 +13,13 @@ from prunus.data.spec import read_data
 from prunus.model.build import build_detector
 from prunus.model.detector import Detector
 from prunus.model.spec import read_arch
-from prunus.train.checkpoint import LAST, STATE, read_state
+from prunus.train.checkpoint import LAST, STATE, detector_of, newest_state
 from prunus.train.config import TrainConfig
 from prunus.train.distill import check_teacher
+from prunus.train.images import as_one_class
+from prunus.train.logs import count_results
+from prunus.train.progress import Origin, TrainResult, origin_of
 from prunus.train.run import train
-from prunus.train.session import Origin, TrainResult
 from prunus.weights.files import load_weights
 from prunus.weights.transfer import adapt_classes
 
@@ -27,11 +30,12 @@ def run(settings: TrainConfig, folder: Path) -> TrainResult:
     Raises:
         PrunusError: Files or settings cannot be used.
         KeyboardInterrupt: The training was interrupted; its state is saved.
+        SystemExit: By SIGTERM; its state is saved.
     """
-    training, validation = _read_splits(settings)
+    training, validation = read_splits(settings)
     torch.manual_seed(settings.seed)
-    detector, origin = _starting_point(settings, training.names)
-    teacher = _read_teacher(settings, detector)
+    detector, origin = starting_point(settings, training.names)
+    teacher, origin = _read_teacher(settings, detector, origin)
     return train(detector, training, validation, settings, folder, origin=origin, teacher=teacher)
 
 
@@ -41,49 +45,77 @@ def saved_settings(folder: Path) -> TrainConfig:
     Raises:
         TrainingError: There is nothing to go on with.
     """
-    return parse(TrainConfig, read_state(folder / STATE)["settings"], str(folder / STATE))
+    state, _ = newest_state(folder)
+    return parse(TrainConfig, state["settings"], str(folder / STATE))
 
 
-def resume(folder: Path) -> TrainResult:
+def resume(folder: Path, *, unreported: bool = False) -> TrainResult:
     """Go on with the training in a run folder, with the settings that it was started with.
+
+    Args:
+        folder: The run folder.
+        unreported: Whether to accept one that has finished its epochs, for its result.
 
     Raises:
         TrainingError: There is nothing to go on with.
         KeyboardInterrupt: The training was interrupted; its state is saved.
+        SystemExit: By SIGTERM; its state is saved.
     """
-    state = read_state(folder / STATE)
+    state, problem = newest_state(folder)
+    if problem:
+        log.warning("%s", problem)
     settings = parse(TrainConfig, state["settings"], str(folder / STATE))
-    if state["position"]["epoch"] >= settings.epochs:
+    ended = state["position"]["epoch"] >= settings.epochs
+    if ended and not unreported and count_results(folder) == len(state["progress"]["rows"]):
         raise TrainingError(
             f"{folder}: this training has finished its {settings.epochs} epochs. To train further, "
             f"start a new one: --weights {folder / LAST}."
         )
-    training, validation = _read_splits(settings)
-    last = load_weights(folder / LAST)
-    steps, this = last.history[:-1], last.history[-1]
-    origin = Origin(steps, last.licence, this.parent, state)
-    log.info("resuming %s in epoch %d", folder, state["position"]["epoch"] + 1)
-    detector = last.detector
-    teacher = _read_teacher(settings, detector)
+    training, validation = read_splits(settings)
+    detector, origin = detector_of(state, str(folder / STATE)), origin_of(state)
+    log.info(
+        "resuming %s in epoch %d, after %d batches",
+        folder,
+        state["position"]["epoch"] + 1,
+        state["position"]["batch"],
+    )
+    teacher, origin = _read_teacher(settings, detector, origin)
     return train(detector, training, validation, settings, folder, origin=origin, teacher=teacher)
 
 
-def _read_teacher(settings: TrainConfig, student: Detector) -> Detector | None:
+def _read_teacher(
+    settings: TrainConfig, student: Detector, origin: Origin
+) -> tuple[Detector | None, Origin]:
+    """Return the teacher, and the origin with its fingerprint; resumed, it must be the same."""
     if settings.teacher is None:
-        return None
-    teacher = load_weights(settings.teacher).detector
-    check_teacher(teacher, student, f"--teacher {settings.teacher}")
-    return teacher
+        return None, origin
+    where = f"--teacher {settings.teacher}"
+    checkpoint = load_weights(settings.teacher)
+    if origin.teacher not in ("", checkpoint.sha256):
+        raise TrainingError(
+            f"{where}: another file than the one that this training began with. Put that one back."
+        )
+    check_teacher(checkpoint.detector, student, where)
+    return checkpoint.detector, replace(origin, teacher=checkpoint.sha256)
 
 
-def _read_splits(settings: TrainConfig) -> tuple[ImageIndex, ImageIndex]:
+def read_splits(settings: TrainConfig) -> tuple[ImageIndex, ImageIndex]:
+    """Return the images to learn from and those to judge by, as the settings want their classes.
+
+    Raises:
+        TrainingError: No data set is given.
+        DataError: It cannot be used.
+    """
     if settings.data is None:
         raise TrainingError("--data: is needed. Give the YAML file of a data set.")
     spec = read_data(settings.data)
-    return build_index(spec, "train"), build_index(spec, "val")
+    training, validation = build_index(spec, "train"), build_index(spec, "val")
+    if settings.single_cls:
+        return as_one_class(training), as_one_class(validation)
+    return training, validation
 
 
-def _starting_point(settings: TrainConfig, names: tuple[str, ...]) -> tuple[Detector, Origin]:
+def starting_point(settings: TrainConfig, names: tuple[str, ...]) -> tuple[Detector, Origin]:
     """Return the detector to train, with the data's classes, and where it came from."""
     if (settings.weights is None) == (not settings.cfg):
         raise TrainingError(

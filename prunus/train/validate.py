@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prunus.core.console import log
 from prunus.core.device import autocast
 from prunus.core.records import Batch, Size
 from prunus.data.index import ImageIndex
@@ -13,6 +14,7 @@ from prunus.evaluate.val import Evaluation, evaluate
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.loss import DetectionLoss
+from prunus.train.memory import is_out_of_memory, split
 
 MAP50_SHARE, MAP50_95_SHARE = 0.1, 0.9
 
@@ -50,24 +52,42 @@ class LossRunner:
     ) -> None:
         self._detector = fuse(detector)
         self._loss, self._device, self._precision = loss, device, precision
-        self._targets = torch.zeros(0, 6)
+        self._batch: Batch | None = None
+        self._pieces = 1
         self._sum, self._images = torch.zeros(3), 0
         self.names, self.stride = detector.names, detector.stride
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Pass batches on and keep each one's targets for the next call."""
+        """Pass batches on and keep each one for the next call."""
         for batch in batches:
-            self._targets = batch.targets
+            self._batch = batch
             yield batch
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
+        """Return the candidates of the batch last watched, in pieces where memory is short."""
+        if self._batch is None or len(self._batch.images) != len(images):
+            raise ValueError(f"{len(images)} images that were not watched")
+        while True:
+            try:
+                parts = [self._run(piece) for piece in split(self._batch, self._pieces)]
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self._pieces >= len(images):
+                    raise
+            else:
+                self._sum += sum((sums for _, sums in parts), torch.zeros(3))
+                self._images += len(images)
+                return torch.cat([candidates for candidates, _ in parts])
+            self._pieces *= 2
+            log.warning("validation: memory is short: from here on %d pieces a batch", self._pieces)
+
+    def _run(self, piece: Batch) -> tuple[Tensor, Tensor]:
+        """Return a piece's candidates, and its loss terms times its images."""
         with autocast(self._device, self._precision):
-            maps = self._detector(to_input(images, self._device))
+            maps = self._detector(to_input(piece.images, self._device))
         raw = [level.float() for level in maps]
-        self._sum += self._loss(raw, self._targets).stacked().cpu() * len(images)
-        self._images += len(images)
-        return self._detector.decode(raw)
+        sums = self._loss(raw, piece.targets).stacked().cpu() * len(piece.images)
+        return self._detector.decode(raw), sums
 
     @property
     def losses(self) -> tuple[float, float, float]:

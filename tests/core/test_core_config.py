@@ -91,3 +91,13 @@ def test_help_shows_defaults_and_survives_percent_signs() -> None:
     text = " ".join(parser.format_help().split())
     assert "share to go, 50 % say (default: 0.5)" in text
     assert "what to cut (required)" in text
+
+
+def test_a_flag_may_mean_something_without_a_value() -> None:
+    class Bare(Settings):
+        resume: str = setting("", "go on", bare="auto")
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, Bare)
+    for words, value in (([], ""), (["--resume"], "auto"), (["--resume", "x"], "x")):
+        assert from_arguments(Bare, parser.parse_args(words), "bare").resume == value

@@ -80,9 +80,9 @@ def test_training_minimises_labels_and_imitation_together(
     batch = make_batch(4, 0)
     engine = make_engine()
     engine.detector.eval()  # the same statistics in all three passes
-    labels = engine._forward(batch)
+    labels = engine._forward(batch, 0)
     engine.teacher = teacher
-    both = engine._forward(batch)
+    both = engine._forward(batch, 0)
     images = batch.images.float() / 255
     alone = imitation(engine.loss, engine.detector(images), teacher.answers(images))
     assert alone.objectness > 0

@@ -11,13 +11,13 @@ from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
 from prunus.model.detector import Detector
 from prunus.train.engine import Engine
+from prunus.train.gammas import STAYS, Gammas, apart, prunable_gammas
 from prunus.train.schedule import Schedule
 from prunus.train.sparsity import (
     GammaShrinker,
     choose_strength,
     gamma_sizes,
     gamma_summary,
-    prunable_norms,
     pulling_rates,
 )
 
@@ -37,7 +37,7 @@ def free_gamma(start: float) -> nn.BatchNorm2d:
 
 def test_a_gamma_that_the_loss_does_not_hold_moves_by_the_budget() -> None:
     norm = free_gamma(2.0)
-    shrinker = GammaShrinker({"bn": norm}, strength_for(1, RATES), RATES, MOMENTUM)
+    shrinker = GammaShrinker(apart({"bn": norm}), strength_for(1, RATES), RATES, MOMENTUM)
     optimizer = torch.optim.SGD(norm.parameters(), lr=0.1, momentum=0.937, nesterov=True)
     for lr in RATES:
         norm.weight.grad = torch.zeros(2)  # the loss does not care, but momentum is at work
@@ -53,7 +53,7 @@ def test_the_last_fifth_of_a_run_does_not_pull() -> None:
     norm = free_gamma(2.0)
     pulling = pulling_rates(RATES)
     assert len(pulling) == round(0.8 * len(RATES))
-    shrinker = GammaShrinker({"bn": norm}, strength_for(1, pulling), pulling, MOMENTUM)
+    shrinker = GammaShrinker(apart({"bn": norm}), strength_for(1, pulling), pulling, MOMENTUM)
     seen = []
     for lr in RATES:
         shrinker.step(lr)
@@ -67,12 +67,12 @@ def test_the_last_fifth_of_a_run_does_not_pull() -> None:
 def test_what_has_arrived_at_zero_is_held_there(resumed: bool) -> None:
     norm = nn.BatchNorm2d(2)
     norm.weight.data = torch.tensor([0.5, 3.0])
-    shrinker = GammaShrinker({"bn": norm}, 1.0, [0.5, 0.5], 0.0)
+    shrinker = GammaShrinker(apart({"bn": norm}), 1.0, [0.5, 0.5], 0.0)
     for _ in range(2):
         shrinker.step(0.5)
     if resumed:
         spent = shrinker.spent
-        shrinker = GammaShrinker({"bn": norm}, 1.0, [0.5, 0.5], 0.0)
+        shrinker = GammaShrinker(apart({"bn": norm}), 1.0, [0.5, 0.5], 0.0)
         shrinker.go_on_from(spent)
     norm.weight.data += 0.25  # as an optimizer step would
     shrinker.step(0.5)
@@ -90,14 +90,14 @@ def test_a_strength_pulls_as_far_as_the_classic_sub_gradient_of_that_size() -> N
         gamma.grad = 0.5 * gamma.detach().sign()
         optimizer.step()
     moved = 1000 - gamma.item()
-    ours = GammaShrinker({"bn": free_gamma(1.0)}, 0.5, [lr] * steps, MOMENTUM)
+    ours = GammaShrinker(apart({"bn": free_gamma(1.0)}), 0.5, [lr] * steps, MOMENTUM)
     assert moved == pytest.approx(ours.budget, rel=0.01)
 
 
 def test_gammas_stop_at_zero_exactly_from_either_side() -> None:
     norm = nn.BatchNorm2d(3)
     norm.weight.data = torch.tensor([0.05, -0.05, 0.5])
-    GammaShrinker({"bn": norm}, 0.5, [0.1], 0.5).step(0.1)
+    GammaShrinker(apart({"bn": norm}), 0.5, [0.1], 0.5).step(0.1)
     torch.testing.assert_close(norm.weight.data, torch.tensor([0.0, 0.0, 0.4]))
 
 
@@ -130,13 +130,13 @@ def test_a_strength_that_is_far_too_large_is_warned_of(caplog: pytest.LogCapture
 
 
 def test_frozen_rows_are_not_pulled_on(nano: Detector) -> None:
-    every = prunable_norms(nano, ())
+    every = prunable_gammas(nano, ()).norms
     assert len(every) == sum(isinstance(m, nn.BatchNorm2d) for m in nano.modules())
     assert all(nano.get_submodule(name) is norm for name, norm in every.items())
-    some = prunable_norms(nano, range(10))
+    some = prunable_gammas(nano, range(10)).norms
     assert set(some) == {name for name in every if int(name.split(".")[1]) >= 10}
     with pytest.raises(TrainingError, match="no batch norm to pull on"):
-        prunable_norms(nano, range(25))
+        prunable_gammas(nano, range(25))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -163,3 +163,47 @@ def test_training_with_a_strong_pull_empties_channels(
     zeros = sum(int((size < 1e-3).sum()) for size in sizes.values())
     assert summary["below_0.001"] == pytest.approx(zeros / channels)
     assert summary["cut_at_30%"] <= summary["cut_at_50%"] <= summary["cut_at_70%"]
+
+
+def test_betas_of_channels_at_zero_are_pulled_along() -> None:
+    norm = nn.BatchNorm2d(3)
+    norm.weight.data = torch.tensor([0.05, 0.5, 0.0])
+    norm.bias.data = torch.tensor([1.0, 1.0, -0.03])
+    GammaShrinker(apart({"bn": norm}), 0.5, [0.1, 0.1], 0.5).step(0.1)  # a pull of 0.1
+    torch.testing.assert_close(norm.weight.data, torch.tensor([0.0, 0.4, 0.0]))
+    torch.testing.assert_close(norm.bias.data, torch.tensor([0.9, 1.0, 0.0]))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, [0.9, 0.95]), (10.0, [0.0, 0.0])])
+def test_all_betas_are_pulled_when_asked(share: float, expected: list[float]) -> None:
+    norm = nn.BatchNorm2d(2)
+    norm.weight.data = torch.tensor([0.0, 0.5])
+    nn.init.ones_(norm.bias)
+    GammaShrinker(apart({"bn": norm}), 0.5, [0.1, 0.1], 0.5, beta_share=share).step(0.1)
+    torch.testing.assert_close(norm.bias.data, torch.tensor(expected))
+
+
+def test_what_stays_is_neither_pulled_nor_held() -> None:
+    norm = nn.BatchNorm2d(3)
+    norm.weight.data = torch.tensor([0.5, 0.5, 0.0])
+    nn.init.ones_(norm.bias)
+    gammas = Gammas({"bn": norm}, {"bn": torch.tensor([0, STAYS, STAYS])})
+    shrinker = GammaShrinker(gammas, 0.5, [0.1], 0.5, beta_share=1.0)
+    shrinker.step(0.1)
+    torch.testing.assert_close(norm.weight.data, torch.tensor([0.4, 0.5, 0.0]))
+    torch.testing.assert_close(norm.bias.data, torch.tensor([0.9, 1.0, 1.0]))
+    norm.weight.data += 0.1
+    shrinker.step(0.1)
+    torch.testing.assert_close(norm.weight.data, torch.tensor([0.5, 0.6, 0.1]))
+
+
+def test_going_back_lets_go_of_what_was_held() -> None:
+    norm = nn.BatchNorm2d(1)
+    norm.weight.data = torch.tensor([0.05])
+    shrinker = GammaShrinker(apart({"bn": norm}), 1.0, [0.5, 0.5], 0.0)
+    shrinker.step(0.5)
+    shrinker.step(0.5)
+    shrinker.go_on_from(0.5)
+    norm.weight.data = torch.tensor([0.7])
+    shrinker.step(0.5)
+    torch.testing.assert_close(norm.weight.data, torch.tensor([0.2]))

@@ -1,0 +1,203 @@
+"""Memory that is too small for a batch: computed in pieces, the effective batch kept (R12).
+
+The faults are raised where a GPU raises them: in the middle of a forward or backward pass.
+"""
+
+import logging
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prunus.core.errors import TrainingError
+from prunus.core.records import Batch
+from prunus.model.detector import Detector
+from prunus.train.checkpoint import read_state, restore_, save_state
+from prunus.train.engine import Engine
+from prunus.train.memory import is_out_of_memory, split
+from prunus.train.validate import LossRunner
+
+MakeBatch = Callable[..., Batch]
+MakeEngine = Callable[..., Engine]
+
+
+def limit_memory(detector: nn.Module, images: int, at: int = 9) -> list[int]:
+    """Let a row fail for more images at a time; return the sizes that came through."""
+    sizes: list[int] = []
+
+    def check(_: nn.Module, __: Any, output: Tensor) -> None:
+        if len(output) > images:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        sizes.append(len(output))
+
+    detector.model[at].register_forward_hook(check)  # type: ignore[index, union-attr]
+    return sizes
+
+
+def test_a_batch_is_split_without_loss(make_batch: MakeBatch) -> None:
+    batch = make_batch(5, 0)
+    for pieces in (1, 2, 3, 5, 8):
+        parts = list(split(batch, pieces))
+        assert len(parts) == min(pieces, 5)
+        assert torch.cat([part.images for part in parts]).equal(batch.images)
+        assert tuple(f for part in parts for f in part.frames) == batch.frames
+        start = 0
+        rows = []
+        for part in parts:
+            shifted = part.targets.clone()
+            shifted[:, 0] += start
+            rows.append(shifted)
+            start += len(part.frames)
+        assert torch.cat(rows).equal(batch.targets)
+
+
+def test_gradients_in_pieces_are_those_of_the_pieces(
+    nano: Detector, make_engine: MakeEngine, make_batch: MakeBatch
+) -> None:
+    """Batch norm held still: a batch of four in two pieces adds up two batches of two."""
+    engine = make_engine(batches=1, freeze=["0-23"])
+    batch = make_batch(4, 1)
+    engine.detector.eval()
+    engine.position.pieces = 2
+    engine._learn(batch)
+    whole = [p.grad.clone() for p in nano.parameters() if p.grad is not None]
+    assert whole
+    engine.optimizer.zero_grad()
+    engine.position.pieces = 1
+    for piece in split(batch, 2):
+        engine._learn(piece)
+    for one, other in zip(
+        whole, (p.grad for p in nano.parameters() if p.grad is not None), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("when", ["the first batch", "a dense batch later"])
+def test_the_run_goes_on_in_pieces_with_the_same_steps(
+    nano: Detector,
+    make_engine: MakeEngine,
+    make_batch: MakeBatch,
+    caplog: pytest.LogCaptureFixture,
+    when: str,
+) -> None:
+    plain = make_engine(deepcopy(nano), batches=4, nominal_batch=8)
+    engine = make_engine(nano, batches=4, nominal_batch=8)
+    batches = [make_batch(4, seed) for seed in range(4)]
+    if when == "the first batch":
+        sizes = limit_memory(nano, 2)
+    else:
+        sizes, calls = [], iter(range(100))
+
+        def check(_: nn.Module, __: Any, output: Tensor) -> None:
+            if next(calls) == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            sizes.append(len(output))
+
+        nano.model[24].m[0].register_forward_hook(check)  # type: ignore[index, union-attr]
+    with caplog.at_level(logging.WARNING, logger="prunus"):
+        assert engine.run_epoch(batches, lambda: False)
+        plain.run_epoch(batches, lambda: False)
+    assert engine.position.pieces == 2
+    assert (
+        "memory is short: from here on 2 images at a time, which is what batch norm" in caplog.text
+    )
+    assert caplog.text.count("memory is short") == 1
+    assert engine.average.updates == plain.average.updates
+    assert engine.position.counted == plain.position.counted == 4
+    for one, other in zip(engine.position.mean_losses(), plain.position.mean_losses(), strict=True):
+        assert one == pytest.approx(other, rel=0.15)
+    rates = [[group["lr"] for group in e.optimizer.param_groups] for e in (engine, plain)]
+    assert rates[0] == rates[1]
+
+
+def test_a_failed_batch_leaves_no_part_of_its_gradients(
+    nano: Detector, make_engine: MakeEngine, make_batch: MakeBatch
+) -> None:
+    """The second piece of the second batch fails in its backward pass; the window is begun anew."""
+    batches = [make_batch(4, seed) for seed in range(2)]
+    engine, clean = (
+        make_engine(detector, batches=2, nominal_batch=8, freeze=["0-23"])
+        for detector in (nano, deepcopy(nano))
+    )
+    clean.position.pieces, engine.position.pieces = 4, 2
+    calls = iter(range(100))
+
+    def fail(gradient: Tensor) -> Tensor:
+        if next(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return gradient
+
+    def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+        output.register_hook(fail)
+
+    nano.model[24].m[1].register_forward_hook(hook)  # type: ignore[index, union-attr]
+    for each in (engine, clean):
+        each.detector.eval()
+        for batch in batches:
+            each._learn(batch)
+    assert engine.position.pieces == 4
+    for one, other in zip(nano.parameters(), clean.detector.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        assert one.grad is None or torch.equal(one.grad, other.grad)
+    assert engine.position.losses == clean.position.losses
+
+
+def test_not_even_one_image_fits(
+    nano: Detector, make_engine: MakeEngine, make_batch: MakeBatch
+) -> None:
+    engine = make_engine(batches=1)
+    limit_memory(nano, 0)
+    with pytest.raises(TrainingError, match=r"batch 1: memory is short for a single image of 64 p"):
+        engine.run_epoch([make_batch(4, 0)], lambda: False)
+
+
+def test_another_error_is_not_taken_for_it(
+    nano: Detector, make_engine: MakeEngine, make_batch: MakeBatch
+) -> None:
+    engine = make_engine(batches=1)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    nano.model[3].register_forward_hook(fail)  # type: ignore[index, union-attr]
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        engine.run_epoch([make_batch(4, 0)], lambda: False)
+    assert engine.position.pieces == 1
+
+
+def test_the_allocator_s_own_message_is_known() -> None:
+    with pytest.raises(RuntimeError, match="allocate") as caught:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(caught.value)
+
+
+def test_a_resumed_run_keeps_the_pieces(
+    nano: Detector, make_engine: MakeEngine, tmp_path: Any
+) -> None:
+    engine = make_engine(deepcopy(nano), batches=1)
+    engine.position.pieces = 4
+    save_state(tmp_path / "state.pt", engine, {}, {})
+    other = make_engine(nano, batches=1)
+    restore_(other, read_state(tmp_path / "state.pt"))
+    assert other.position.pieces == 4
+
+
+def test_validation_goes_on_in_pieces_with_the_same_candidates(
+    nano: Detector, make_engine: MakeEngine, make_batch: MakeBatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, batches = make_engine(), [make_batch(5, 0), make_batch(4, 1)]
+    nano.eval()
+    whole = LossRunner(nano, engine.loss, engine.device, "fp32")
+    short = LossRunner(nano, engine.loss, engine.device, "fp32")
+    sizes = limit_memory(short._detector, 2)
+    for runner in (whole, short):
+        runner.candidates = [runner(b.images) for b in runner.watch(batches)]  # type: ignore[attr-defined]
+    for one, other in zip(whole.candidates, short.candidates, strict=True):  # type: ignore[attr-defined]
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    assert max(sizes) == 2
+    assert "validation: memory is short: from here on 4 pieces a batch" in caplog.text
+    for one, other in zip(whole.losses, short.losses, strict=True):
+        assert one == pytest.approx(other, rel=0.2)
