@@ -19,8 +19,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEEP_BYTES = 1 << 30
 
 
-def select_device(name: str = "") -> "torch.device":
+def select_device(name: str = "", local_rank: int = 0) -> "torch.device":
     """Return the device for "" or "auto" (a GPU if there is one), "cpu", "0", "cuda:1" or "mps".
+
+    Args:
+        name: Which.
+        local_rank: The GPU that "a GPU" means, where several processes of a machine train together.
 
     Raises:
         ConfigError: No such device on this machine.
@@ -29,7 +33,7 @@ def select_device(name: str = "") -> "torch.device":
 
     text = name.strip().lower()
     if text in ("", "auto"):
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu")
     text = f"cuda:{text}" if text.isdigit() else text
     try:
         device = torch.device(text)

@@ -4,11 +4,13 @@ Torch is imported inside the functions that need it, so that the room stays chea
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
+
+from prunus.core.errors import PrunusError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 TIMEOUT = timedelta(seconds=1800)
 """A process waits so long for the others. Those that have died are noticed at once."""
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+BUCKET_ELEMENTS = 8 << 20
+"""Numbers that are sent at once: 32 MB, so that a large model needs no second copy of itself."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,50 @@ class Processes:
         if self.count == 1:
             return torch.ones_like(own)
         every = own.clone()
-        dist.all_reduce(every)
+        with talking():
+            dist.all_reduce(every)
         return own * self.count / every.clamp(min=torch.finfo(every.dtype).tiny)
+
+    def mean(self, values: "Tensor") -> "Tensor":
+        """Return the mean over the processes, in double precision on the CPU."""
+        own = values.detach().double().cpu()
+        if self.count > 1:
+            import torch.distributed as dist
+
+            with talking():
+                dist.all_reduce(own)
+        return own / self.count
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is up in any process."""
+        import torch
+
+        return flag if self.count == 1 else bool(self.mean(torch.tensor(float(flag))) > 0)
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return this process's part of what is the same list in all of them: every n-th item.
+
+        Of fewer items than processes some are handed out twice, so that nobody has nothing to do.
+        """
+        return items[self.rank :: self.count] or items[self.rank % len(items) :][:1]
+
+    def average_(self, tensors: Iterable["Tensor"]) -> None:
+        """Replace tensors, the same ones in each process, by their means; in buckets."""
         if self.count == 1:
-            return flag
-        return any(self.gather(flag))
+            return
+        import torch
+        import torch.distributed as dist
+
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.flatten() for tensor in bucket])
+            with talking():
+                dist.all_reduce(flat)
+            flat /= self.count
+            start = 0
+            for tensor in bucket:
+                end = start + tensor.numel()
+                tensor.copy_(flat[start:end].view_as(tensor))
+                start = end
 
     def gather(self, item: Item) -> list[Item]:
         """Return what each process gave, by rank, to all of them."""
@@ -69,7 +110,8 @@ class Processes:
         import torch.distributed as dist
 
         items: list[Item | None] = [None] * self.count
-        dist.all_gather_object(items, item)
+        with talking():
+            dist.all_gather_object(items, item)
         return items  # type: ignore[return-value]  # all are filled
 
     def tell(self, item: Item) -> Item:
@@ -78,11 +120,51 @@ class Processes:
 
 
 ALONE = Processes()
+SAID = 120
+"""Characters of torch's message that are shown."""
+
+
+def _buckets(tensors: Iterable["Tensor"]) -> Iterator[list["Tensor"]]:
+    """Group tensors of one dtype, up to BUCKET_ELEMENTS each."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        full = sum(map(_elements, bucket)) + _elements(tensor) > BUCKET_ELEMENTS
+        if bucket and (full or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+def _elements(tensor: "Tensor") -> int:
+    return tensor.numel()
+
+
+@contextmanager
+def talking() -> Iterator[None]:
+    """Turn what torch says of a lost connection into one line.
+
+    Raises:
+        PrunusError: Another process has ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise PrunusError(
+            f"process {os.environ.get('RANK', '0')}: another one has ended or cannot be reached; "
+            f"its own message says why. ({str(error).splitlines()[0][:SAID]})"
+        ) from error
 
 
 def started_together() -> bool:
     """Return whether `torchrun` started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def restarted() -> bool:
+    """Return whether `torchrun` started this process anew after one had died."""
+    return int(os.environ.get(RESTARTS, "0")) > 0
 
 
 @contextmanager
@@ -97,13 +179,17 @@ def processes(device_type: str) -> Iterator[Processes]:
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
-    rank, count, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    found = Processes(rank, count, local)
+    found = Processes(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
     if device_type == "cuda":
         torch.cuda.set_device(found.local_rank)
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=TIMEOUT)
+    store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
+    attempt = os.environ.get(RESTARTS, "0")  # the store may still hold addresses of those who died
+    store = PrefixStore(f"prunus/{attempt}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
         yield found
     finally:

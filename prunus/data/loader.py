@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.records import Batch, Frame, Size
 from prunus.data.augment import Augmentation
 from prunus.data.augment.draw import draw
@@ -58,6 +59,7 @@ def validation_batches(
     *,
     rectangular: bool = True,
     workers: int = 0,
+    processes: Processes = ALONE,
 ) -> ValidationBatches:
     """Return letterboxed batches that hold every image once; `Frame.path` tells which.
 
@@ -69,6 +71,7 @@ def validation_batches(
         rectangular: Order by height over width and share the smallest canvas in each batch; else
             index order, square.
         workers: Processes that decode ahead; 0 decodes here.
+        processes: Each gets its share of the batches, which may be none.
 
     Returns:
         A sized iterable. Iterating raises DataError when an image cannot be decoded.
@@ -77,6 +80,7 @@ def validation_batches(
         plan = rectangles(index.sizes_hw, image_size, batch_size, stride)
     else:
         plan = squares(len(index), image_size, batch_size, stride)
+    plan = plan[processes.rank :: processes.count]
     return ValidationBatches(index, image_size, plan, workers)
 
 
@@ -123,6 +127,7 @@ class TrainingBatches:
         seed: int,
         workers: int = 0,
         sampling: Sampling | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Prepare; nothing is decoded before the first epoch.
 
@@ -134,12 +139,13 @@ class TrainingBatches:
             workers: Processes that work ahead; 0 works here.
             sampling: Which image comes where; None: each once, shuffled. Rectangles know no
                 mosaics.
+            processes: Each gets its share of every batch.
         """
         sampling = sampling or Shuffled(len(tiles.index), seed)
         if sampling.stride:
             augmentation = replace(augmentation, mosaic=0.0)
         self._tiles, self._workers = tiles, workers
-        make = _Augmented(tiles, batch_size, augmentation, seed, sampling)
+        make = _Augmented(tiles, batch_size, augmentation, seed, sampling, processes)
         self._stream = Stream(make, workers, 3 * batch_size * tiles.size**2, keep_workers=True)
         self._count = -(-sampling.length // batch_size)
 
@@ -176,6 +182,7 @@ class _Augmented:
     augmentation: Augmentation
     seed: int
     sampling: Sampling
+    processes: Processes
 
     def __post_init__(self) -> None:
         self._order: tuple[int, ClassScores, Order] | None = None
@@ -189,17 +196,19 @@ class _Augmented:
         images = order[start : start + self.batch_size]
         height, width = self._shape(images)
         partners = range(len(index)) if self.sampling.even else order
-        planes = np.empty((len(images), 3, height, width), dtype=np.uint8)
+        places = self.processes.share(range(len(images)))
+        planes = np.empty((len(places), 3, height, width), dtype=np.uint8)
         targets = []
-        for place, image in enumerate(images):
+        for number, place in enumerate(places):
             rng = np.random.default_rng((self.seed, epoch, ORDER + 1 + start + place))
             shape = (height, width)
-            sample = draw(self.tiles, partners, int(image), shape, self.augmentation, rng)
-            to_planes(sample.image, planes[place])
+            image = int(images[place])
+            sample = draw(self.tiles, partners, image, shape, self.augmentation, rng)
+            to_planes(sample.image, planes[number])
             targets.append(to_shares(sample.boxes, width, height))
         problems = tuple(self.tiles.problems)
         self.tiles.problems.clear()
-        frames = tuple(self._frame(int(image)) for image in images)
+        frames = tuple(self._frame(int(images[place])) for place in places)
         return Made(Batch(torch.from_numpy(planes), _number(targets), frames), problems)
 
     def names(self, key: Hashable) -> str:

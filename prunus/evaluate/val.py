@@ -8,6 +8,7 @@ are carried back to pixels of the image on disk, clipped to it, and compared the
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from prunus.core.console import track
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.errors import DataError
 from prunus.core.records import Batch, Detections, Frame, Runner, Size
 from prunus.evaluate.average_precision import AveragePrecision, average_precision
@@ -46,12 +48,13 @@ def evaluate(  # noqa: PLR0913 - the five switches are separate settings of the 
     max_detections: int = 300,
     single_class: bool = False,
     coco: bool = True,
+    processes: Processes = ALONE,
 ) -> Evaluation:
     """Run a detector over a data set and judge it.
 
     Args:
         runner: What predicts.
-        batches: All images of the index, each once, in any order.
+        batches: All images of the index, each once, in any order; or this process's share of them.
         index: The images with their labels.
         confidence: Lowest score that counts. Above .001 the precision-recall curve is cut short and
             the figures are no longer comparable with published ones.
@@ -59,6 +62,7 @@ def evaluate(  # noqa: PLR0913 - the five switches are separate settings of the 
         max_detections: Per image.
         single_class: Take every label and detection for one class, so judge the boxes only.
         coco: Compute COCO's twelve as well.
+        processes: Who runs the other batches, where each has its share; all get the same figures.
 
     Raises:
         DataError: Runner and data set do not have the same number of classes.
@@ -75,7 +79,8 @@ def evaluate(  # noqa: PLR0913 - the five switches are separate settings of the 
         agnostic=single_class,
     )
     clock = Clock()
-    detections = _detect(runner, batches, index.paths, suppress, clock)
+    found = chain.from_iterable(processes.gather(_detect(runner, batches, suppress, clock)))
+    detections = _in_order(found, index.paths)
     if single_class:
         detections = [_as_one_class(found) for found in detections]
     names = names_of(index, single_class=single_class)
@@ -122,15 +127,11 @@ def _few(names: Sequence[str]) -> str:
 def _detect(
     runner: Runner,
     batches: Iterable[Batch],
-    paths: Sequence[Path],
     suppress: Suppress,
     clock: Clock,
-) -> list[Detections]:
-    """Return the detections of every image, in the order of `paths`."""
-    places: dict[Path, list[int]] = defaultdict(list)
-    for number, path in enumerate(paths):
-        places[path].append(number)
-    found: dict[int, Detections] = {}
+) -> list[tuple[Path, Detections]]:
+    """Return the detections of every image of the batches."""
+    found = []
     total = len(batches) if isinstance(batches, Sized) else None
     for batch in clock.waiting(track(batches, "validating", total)):
         with clock.measure("inference"):
@@ -141,12 +142,23 @@ def _detect(
             kept = [rows.cpu() for rows in suppress(candidates)]
         del candidates  # 300 MB at 640 pixels, which the next batch can have
         for frame, rows in zip(batch.frames, kept, strict=True):
-            if not places[frame.path]:
-                raise ValueError(f"{frame.path}: in the batches more often than in the index")
-            found[places[frame.path].pop()] = _in_image(frame, rows)
-    if len(found) != len(paths):
-        raise ValueError(f"the batches held {len(found)} of the index's {len(paths)} images")
-    return [found[number] for number in range(len(paths))]
+            found.append((frame.path, _in_image(frame, rows)))
+    return found
+
+
+def _in_order(found: Iterable[tuple[Path, Detections]], paths: Sequence[Path]) -> list[Detections]:
+    """Return the detections of every image, in the order of `paths`."""
+    places: dict[Path, list[int]] = defaultdict(list)
+    for number, path in enumerate(paths):
+        places[path].append(number)
+    placed: dict[int, Detections] = {}
+    for path, detections in found:
+        if not places[path]:
+            raise ValueError(f"{path}: in the batches more often than in the index")
+        placed[places[path].pop()] = detections
+    if len(placed) != len(paths):
+        raise ValueError(f"the batches held {len(placed)} of the index's {len(paths)} images")
+    return [placed[number] for number in range(len(paths))]
 
 
 def _in_image(frame: Frame, rows: Tensor) -> Detections:

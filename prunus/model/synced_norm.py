@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from prunus.core.distributed import Processes
+from prunus.core.distributed import Processes, talking
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
@@ -57,13 +57,15 @@ class _SumOfAll(torch.autograd.Function):
     @staticmethod
     def forward(_context: Any, value: Tensor) -> Tensor:
         total = value.clone()
-        dist.all_reduce(total)
+        with talking():
+            dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(_context: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
-        dist.all_reduce(total)
+        with talking():
+            dist.all_reduce(total)
         return total
 
 

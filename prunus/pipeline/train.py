@@ -1,16 +1,22 @@
 """`train`: data (+ weights) → best and last weights, results.csv, TensorBoard events, report."""
 
+import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from prunus.core.console import log, table
+from prunus.core.device import select_device
+from prunus.core.distributed import Processes, processes, restarted
+from prunus.core.errors import TrainingError
 from prunus.core.files import write_text
 from prunus.core.runs import CONFIG, REPORT, Run, reopen, start
 from prunus.pipeline.models import model_facts
 from prunus.train import start as training
 from prunus.train.config import MEASURED_BATCH, TrainConfig
-from prunus.train.find import find_run
+from prunus.train.find import AUTO, find_run
+from prunus.train.loggers import check_loggers
 from prunus.train.preview import preview
 from prunus.train.progress import TrainResult
 from prunus.weights.files import load_weights
@@ -19,25 +25,65 @@ SHOWN = ("precision", "recall", "map50", "map50_95")
 
 
 def train(settings: TrainConfig) -> dict[str, object]:
-    """Train, fine-tune or resume, and return the report.
+    """Train, fine-tune or resume, and return the report; empty in all but the first process.
 
     Raises:
         TrainingError: Nothing to train from, on or with.
     """
-    if settings.resume is not None:
-        folder = find_run(settings.resume, settings.project)
-        saved = training.saved_settings(folder)
-        with reopen("train", folder, saved) as run:
-            unreported = not run.path(REPORT).is_file()
-            return _finish(run, saved, training.resume(folder, unreported=unreported))
     if settings.dry_run:
         return preview(settings)
-    with start("train", settings) as run:
-        result = training.run(settings, run.folder)
-        if settings.batch_size == MEASURED_BATCH:
-            settings = training.saved_settings(run.folder)
-            _rewrite_settings(run, settings)
-        return _finish(run, settings, result)
+    check_loggers(settings.loggers)
+    with processes(select_device(settings.device).type) as together:
+        if not together.first:
+            log.setLevel(logging.ERROR)  # the first one speaks for all
+            _run(settings, together.tell(Task()), together)
+            return {}
+        folder = _run_to_resume(settings)
+        if folder is not None:
+            return _resume(folder, together)
+        with start("train", settings) as run:
+            result = _run(settings, together.tell(Task(run.folder)), together)
+            if settings.batch_size == MEASURED_BATCH:
+                settings = training.saved_settings(run.folder)
+                _rewrite_settings(run, settings)
+            return _finish(run, settings, result)
+
+
+class Task(NamedTuple):
+    """What the first process has found out that there is to do."""
+
+    folder: Path = Path()
+    resumes: bool = False
+    unreported: bool = False
+
+
+def _run(settings: TrainConfig, task: Task, together: Processes) -> TrainResult:
+    if task.resumes:
+        return training.resume(task.folder, together, unreported=task.unreported)
+    return training.run(settings, task.folder, together)
+
+
+def _resume(folder: Path, together: Processes) -> dict[str, object]:
+    saved = training.saved_settings(folder)
+    with reopen("train", folder, saved) as run:
+        unreported = not run.path(REPORT).is_file()
+        return _finish(
+            run, saved, _run(saved, together.tell(Task(folder, True, unreported)), together)
+        )
+
+
+def _run_to_resume(settings: TrainConfig) -> Path | None:
+    """Return the run to go on with: the one that is asked for, or that `torchrun` restarts."""
+    if settings.resume is not None:
+        return find_run(settings.resume, settings.project)
+    if not restarted():
+        return None
+    try:
+        folder = find_run(AUTO, settings.project) if settings.out is None else settings.out
+        same = training.saved_settings(folder) == settings
+    except TrainingError:  # it had not saved anything yet
+        return None
+    return folder if same else None
 
 
 def _rewrite_settings(run: Run, settings: TrainConfig) -> None:

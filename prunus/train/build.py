@@ -7,9 +7,11 @@ from torch import nn
 
 from prunus.core.console import log
 from prunus.core.device import resolve_precision, select_device
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.shares import read_pattern
 from prunus.model.detector import Detector
 from prunus.model.loss import DetectionLoss, LossGains, scaled_gains
+from prunus.model.synced_norm import synchronise_norms_
 from prunus.train.config import TrainConfig
 from prunus.train.distill import Teacher
 from prunus.train.ema import ExponentialAverage
@@ -34,6 +36,7 @@ def build_engine(
     image_size: int,
     batches: int,
     teacher: Detector | None = None,
+    processes: Processes = ALONE,
 ) -> Engine:
     """Make all that an epoch needs.
 
@@ -43,12 +46,13 @@ def build_engine(
         image_size: Side of the training images, in pixels, a multiple of the detector's stride.
         batches: Batches in an epoch.
         teacher: Whose answers are imitated; None to learn from labels alone.
+        processes: Who else trains.
 
     Raises:
         ConfigError: The device or the precision does not exist here.
         TrainingError: The frozen rows, the sparsity or the zeros cannot work.
     """
-    device = select_device(settings.device)
+    device = select_device(settings.device, processes.local_rank)
     precision = resolve_precision(settings.precision, device)
     rows = frozen_rows(settings.freeze, detector.spec)
     detector.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -61,6 +65,7 @@ def build_engine(
         image_size=image_size,
     )
     average = ExponentialAverage(detector)
+    synchronise_norms_(detector, processes)
     learning = nn.ModuleList([detector])
     imitated = None if teacher is None else Teacher(teacher, device, precision)
     if imitated is not None and settings.teacher_features:
@@ -84,6 +89,7 @@ def build_engine(
         holder=_build_holder(detector, average, settings),
         teacher=imitated,
         scales=Scales(image_size, detector.stride, settings.seed) if settings.multi_scale else None,
+        processes=processes,
     )
 
 
@@ -92,6 +98,8 @@ def announce(engine: Engine) -> None:
     schedule = engine.schedule
     if engine.frozen:
         log.info("%s", freeze_table(engine.detector, engine.frozen))
+    if engine.processes.count > 1:
+        log.info("%d processes train together", engine.processes.count)
     log.info(
         "training on %s in %s: %d batches an epoch, %d optimizer steps in all, %d of them warm-up",
         engine.device,

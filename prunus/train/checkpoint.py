@@ -47,10 +47,7 @@ def save_state(
         NotFiniteError: A tensor of the state is not finite; nothing is written.
         PrunusError: It cannot be written; what was there is as it was.
     """
-    for name, tensor in _tensors(engine):
-        if not bool(tensor.isfinite().all()):
-            epoch = engine.position.epoch + 1
-            raise NotFiniteError(f"epoch {epoch}, on saving: {name} is not finite")
+    check_finite(engine)
     holder, shrinker = engine.holder, engine.shrinker
     state = {
         "format_version": FORMAT_VERSION,
@@ -72,6 +69,18 @@ def save_state(
         "origin": json.dumps(origin or {}),
     }
     write_sealed(path, state, path.with_name(PREVIOUS))
+
+
+def check_finite(engine: Engine) -> None:
+    """Make sure that the state is worth saving.
+
+    Raises:
+        NotFiniteError: A tensor of it is not finite.
+    """
+    for name, tensor in _tensors(engine):
+        if not bool(tensor.isfinite().all()):
+            epoch = engine.position.epoch + 1
+            raise NotFiniteError(f"epoch {epoch}, on saving: {name} is not finite")
 
 
 def read_state(path: Path) -> dict[str, Any]:

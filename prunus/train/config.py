@@ -164,6 +164,9 @@ class TrainConfig(SingleValues):
     auto_anchor: bool = setting(True, "fit the anchors when they miss more than 2 % of the boxes")
     val_every: int = setting(1, "epochs between validations", ge=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "precision of the network")
+    loggers: tuple[str, ...] = setting(
+        (), "trackers beside TensorBoard: mlflow, wandb, trackio; each is an extra"
+    )
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     seed: int = setting(0, "seed of everything random", ge=0)

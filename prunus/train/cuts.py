@@ -8,7 +8,7 @@ from prunus.model.detector import Detector
 from prunus.train.engine import Engine
 from prunus.train.forecast import Forecaster, Remains
 from prunus.train.gammas import Gammas
-from prunus.train.logs import Board
+from prunus.train.loggers import Board
 from prunus.train.sparsity import CUTS
 from prunus.train.validate import Validation
 
@@ -51,15 +51,17 @@ class CutMonitor:
         gammas = {name: state[f"{name}.weight"] for name in self._names}
         judges = bool(self._every) and (epoch + 1) % self._every == 0
         found: dict[str, list[float]] = defaultdict(list)
+        scalars: dict[str, float] = {}
         for cut in CUTS:
             remains = self._forecaster.remains(gammas, cut)
             facts = {"parameters": remains.parameters, "flops": remains.flops}
             if judges:
                 facts |= self._judged(detector, remains, judge)
-            board.add_scalars({f"cut/{cut:.0%}/{key}": facts[key] for key in facts}, epoch)
+            scalars |= {f"cut/{cut:.0%}/{key}": facts[key] for key in facts}
             for key, value in facts.items():
                 found[key].append(value)
         log.info("%s", _line(found))
+        board.add_scalars(scalars, epoch)
 
     def _judged(self, detector: Detector, remains: Remains, judge: Judge) -> dict[str, float]:
         figures = judge(self._forecaster.masked(detector, remains)).evaluation

@@ -17,7 +17,7 @@ from prunus.core.device import autocast
 from prunus.core.errors import TrainingError
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
-from prunus.model.loss import DetectionLoss, LossTerms, complete_iou, relative_boxes
+from prunus.model.loss import DetectionLoss, LossTerms, Weigh, complete_iou, relative_boxes
 from prunus.train.features import FeatureImitation, HeadInputs, head_widths
 
 SURE = 0.05
@@ -52,18 +52,25 @@ class Teacher:
         if self.features is not None:
             self.features.adapters.load_state_dict(dict(state))
 
-    def imitated(self, loss: DetectionLoss, raw: Sequence[Tensor], images: Tensor) -> LossTerms:
+    def imitated(
+        self,
+        loss: DetectionLoss,
+        raw: Sequence[Tensor],
+        images: Tensor,
+        weigh: Weigh = torch.ones_like,
+    ) -> LossTerms:
         """Return how far a student is from this teacher, on the images it has just seen.
 
         Args:
             loss: As in `imitation`.
             raw: The student's maps.
             images: (B, 3, H, W) in [0, 1], from which it made them.
+            weigh: As for `DetectionLoss`.
 
         Returns:
             The terms of `imitation`; that of the feature maps is part of the objectness.
         """
-        terms = imitation(loss, raw, self.answers(images))
+        terms = imitation(loss, raw, self.answers(images), weigh)
         if self.features is None:
             return terms
         return replace(terms, objectness=terms.objectness + self.features())
@@ -95,25 +102,41 @@ def check_teacher(teacher: Detector, student: Detector, where: str) -> None:
         )
 
 
-def imitation(loss: DetectionLoss, raw: Sequence[Tensor], answers: Sequence[Tensor]) -> LossTerms:
+def imitation(
+    loss: DetectionLoss,
+    raw: Sequence[Tensor],
+    answers: Sequence[Tensor],
+    weigh: Weigh = torch.ones_like,
+) -> LossTerms:
     """Return how far the student's raw maps are from the teacher's, as the label loss would.
 
     Args:
         loss: Gains, anchors and balance of the levels.
         raw: L maps (B, A, H, W, 5 + K) of the student.
         answers: The same of the teacher.
+        weigh: As for `DetectionLoss`.
     """
     box = objectness = classes = torch.zeros((), device=raw[0].device)
-    for level, answer, anchors, balance in zip(
-        raw, answers, loss.anchors.to(raw[0].device), loss.balance, strict=True
+    surenesses = [answer[..., 4].sigmoid() for answer in answers]  # (B, A, H, W)
+    amounts = [float(sureness[sureness > SURE].sum()) for sureness in surenesses]
+    every = torch.tensor([len(raw[0]), *amounts], dtype=torch.float64)
+    share, *shares = weigh(every).tolist()
+    for level, answer, sureness, anchors, balance, part in zip(
+        raw,
+        answers,
+        surenesses,
+        loss.anchors.to(raw[0].device),
+        loss.balance,
+        shares,
+        strict=True,
     ):
-        sureness = answer[..., 4].sigmoid()  # (B, A, H, W)
         logits = level[..., 4].float()
-        objectness = objectness + balance * F.binary_cross_entropy_with_logits(logits, sureness)
+        term = F.binary_cross_entropy_with_logits(logits, sureness)
+        objectness = objectness + share * balance * term
         at = (sureness > SURE).nonzero(as_tuple=True)
         if len(at[0]) == 0:
             continue
-        weight = sureness[at] / sureness[at].sum()  # (M,)
+        weight = part * sureness[at] / sureness[at].sum()  # (M,)
         own, taught = level[at].float(), answer[at]
         sizes = anchors[at[1]]
         overlap = complete_iou(relative_boxes(own, sizes), relative_boxes(taught, sizes))

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from prunus.core.console import log
 from prunus.core.device import autocast
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
 from prunus.model.detector import Detector
@@ -51,6 +52,7 @@ class Engine:
         holder: Holds weights at zero; None where all may differ from it.
         teacher: Whose answers are imitated beside the labels; None without.
         scales: The size of each batch; None for the size that it comes in.
+        processes: Who else learns from other images of the same batches.
         position: How far the training is.
     """
 
@@ -66,6 +68,7 @@ class Engine:
     holder: ZeroHolder | None = None
     teacher: Teacher | None = None
     scales: Scales | None = None
+    processes: Processes = ALONE
     position: Position = field(default_factory=Position)
 
     def __post_init__(self) -> None:
@@ -104,7 +107,7 @@ class Engine:
                 if self.holder is not None:
                     done = position.epoch * schedule.batches + position.batch
                     self.holder.step(done / schedule.iterations)
-                if position.batch < schedule.batches and stop():
+                if position.batch < schedule.batches and self.processes.any(stop()):
                     return False
         return True
 
@@ -134,7 +137,7 @@ class Engine:
                 for piece in split(batch, self.position.pieces):
                     self._learn_piece(piece, number, len(piece.frames) / len(batch.frames))
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or self.processes.count > 1:
                 raise
             return False
         return True
@@ -166,17 +169,20 @@ class Engine:
     def _learn_piece(self, piece: Batch, number: int, share: float) -> None:
         """Add the gradients of a piece of a batch, unless its loss is not finite."""
         terms = self._forward(piece, number)
-        total = terms.total(len(piece.frames))
-        if not math.isfinite(float(total.detach())):
+        said = self.processes.mean(terms.stacked())
+        if not bool(said.isfinite().all()):
             _heal_buffers(self.detector, self.average.detector)
             self.position.bad_losses += 1
             self._fail("loss", self.position.bad_losses, _names(piece))
             return
         self.position.bad_losses = 0
-        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        images = len(piece.frames)
+        if self.processes.count > 1:  # a mean over processes of what was weighed by its amount
+            images = round(self.processes.count * float(self.processes.mean(torch.tensor(images))))
+        self.scaler.scale(terms.total(images)).backward()  # type: ignore[no-untyped-call]
         self._pending.append(_names(piece))
         self.position.counted += share
-        for place, term in enumerate(terms.stacked().tolist()):
+        for place, term in enumerate(said.tolist()):
             self.position.losses[place] += term * share
 
     def _forward(self, batch: Batch, number: int) -> LossTerms:
@@ -185,10 +191,11 @@ class Engine:
             images = self.scales.resize(images, self.position.epoch, number)
         with autocast(self.device, self.precision):
             raw = self._network(images)
-        terms = self.loss(raw, batch.targets)
+        weigh = self.processes.weights
+        terms = self.loss(raw, batch.targets, weigh)
         if self.teacher is None:
             return terms
-        return terms + self.teacher.imitated(self.loss, raw, images)
+        return terms + self.teacher.imitated(self.loss, raw, images, weigh)
 
     def _step(self, planned: Tempo) -> None:
         """Step on the gradients that were added up, unless they are not finite.
@@ -200,6 +207,8 @@ class Engine:
         if not pending:
             self._begin_window()
             return
+        learning = (p for group in self.optimizer.param_groups for p in group["params"])
+        self.processes.average_(p.grad for p in learning if p.grad is not None)
         self.scaler.unscale_(self.optimizer)
         finite = math.isfinite(clip_gradients(self.optimizer))
         if finite:

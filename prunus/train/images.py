@@ -8,6 +8,7 @@ import numpy as np
 
 from prunus.core.cache import cache_folder
 from prunus.core.console import log
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.records import Batch
 from prunus.data.augment import Augmentation
 from prunus.data.index import ImageIndex
@@ -33,7 +34,12 @@ class TrainingImages:
     """The training images, with mosaics until the last epochs."""
 
     def __init__(
-        self, index: ImageIndex, settings: TrainConfig, image_size: int, stride: int
+        self,
+        index: ImageIndex,
+        settings: TrainConfig,
+        image_size: int,
+        stride: int,
+        processes: Processes = ALONE,
     ) -> None:
         """Prepare; nothing is decoded before the first epoch.
 
@@ -42,8 +48,9 @@ class TrainingImages:
             settings: How they are chosen and varied.
             image_size: Side of the batches, in pixels.
             stride: The detector's largest, in pixels.
+            processes: Each gets its share of every batch.
         """
-        self._settings = settings
+        self._settings, self._processes = settings, processes
         self._tiles = Tiles(index, image_size, _cache(settings))
         self._sampling = _sampling(index, settings, stride)
         self._augmentation = _augmentation(settings.hyp, outlined=index.polygons is not None)
@@ -76,6 +83,7 @@ class TrainingImages:
             seed=self._settings.seed,
             workers=self._settings.workers,
             sampling=self._sampling,
+            processes=self._processes,
         )
 
 

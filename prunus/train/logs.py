@@ -1,17 +1,15 @@
-"""What is written down after each epoch: a line, a row of results.csv, TensorBoard's events."""
+"""What is written down after each epoch: a line, a row of results.csv, what loggers are told."""
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from prunus.core.console import log
 from prunus.core.files import write_atomically
 from prunus.model.detector import Detector
-from prunus.train.events import Events
+from prunus.train.loggers import Board
 from prunus.train.sparsity import GammaShrinker, gamma_sizes, gamma_summary
 from prunus.train.validate import Validation
 
@@ -33,7 +31,6 @@ COLUMNS = (
     "x/lr2",
 )
 """The official names, so that existing tools read the file; lr0 is that of the biases."""
-HISTOGRAM_BINS = 64
 
 Losses = tuple[float, float, float]
 Row = dict[str, float | None]
@@ -66,6 +63,12 @@ class EpochFacts:
             judged = [*means, *self.validation.losses]
         values = [float(self.epoch), *self.losses, *judged, *self.rates]
         return dict(zip(COLUMNS, values, strict=True))
+
+    def scalars(self) -> Row:
+        """Return what loggers are told."""
+        row = self.row()
+        del row["epoch"]
+        return row
 
 
 def write_results(path: Path, rows: list[Row]) -> None:
@@ -109,14 +112,16 @@ def log_epoch(facts: EpochFacts, epochs: int, best: bool) -> None:
     )
 
 
-def log_gammas(board: "Board", shrinker: GammaShrinker, detector: Detector, epoch: int) -> None:
+def log_gammas(board: Board, shrinker: GammaShrinker, detector: Detector, epoch: int) -> None:
     """Say and write how far the gammas of a sparsity training have come."""
     sizes = gamma_sizes(detector, shrinker.names)
     summary = gamma_summary(sizes)
     left = shrinker.budget - shrinker.spent
     facts = {**summary, "pull_spent": shrinker.spent, "pull_left": left}
     board.add_scalars({f"gamma/{name}": value for name, value in facts.items()}, epoch)
-    board.add_gammas(sizes, epoch)
+    every = torch.cat([size.float().cpu() for size in sizes.values()])
+    named = {"all": every, **{name: size.float().cpu() for name, size in sizes.items()}}
+    board.add_histograms({f"gamma/{name}": size.numpy() for name, size in named.items()}, epoch)
     log.info(
         "gammas: %.1f %% below 0.001, %.1f %% below 0.01, half below %.3f; pull spent %.2f of %.2f",
         summary["below_0.001"] * 100,
@@ -125,47 +130,6 @@ def log_gammas(board: "Board", shrinker: GammaShrinker, detector: Detector, epoc
         shrinker.spent,
         shrinker.budget,
     )
-
-
-class Board:
-    """TensorBoard's events of a run."""
-
-    def __init__(self, folder: Path, first_epoch: int = 0) -> None:
-        """Begin, or go on: events of `first_epoch` and later are of no account any more."""
-        self._events = Events(folder, first_epoch)
-
-    def add_scalars(self, values: Mapping[str, float | None], epoch: int) -> None:
-        """Write numbers.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        from torch.utils.tensorboard.summary import scalar  # late: it takes a second to import
-
-        for name, value in values.items():
-            if value is not None and name != "epoch":
-                self._events.add(scalar(name, value), epoch)  # type: ignore[no-untyped-call]
-
-    def add_gammas(self, sizes: Mapping[str, Tensor], epoch: int) -> None:
-        """Write histograms of absolute gammas: of all channels, and of each batch norm.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        from torch.utils.tensorboard.summary import histogram
-
-        every = torch.cat([size.float().cpu() for size in sizes.values()])
-        for name, size in {
-            "gamma/all": every,
-            **{f"gamma/{n}": s for n, s in sizes.items()},
-        }.items():
-            values = size.float().cpu().numpy()
-            summary = histogram(name, values, HISTOGRAM_BINS)  # type: ignore[no-untyped-call]
-            self._events.add(summary, epoch)
-
-    def close(self) -> None:
-        """Close the file of events."""
-        self._events.close()
 
 
 def _cell(name: str, value: float | None) -> str:

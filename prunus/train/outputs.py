@@ -9,7 +9,15 @@ from time import monotonic
 from prunus.core.console import log
 from prunus.core.errors import PrunusError
 from prunus.core.files import remove_leftovers
-from prunus.train.checkpoint import BEST, LAST, PREVIOUS, STATE, save_state, state_bytes
+from prunus.train.checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    STATE,
+    check_finite,
+    save_state,
+    state_bytes,
+)
 from prunus.train.config import TrainConfig
 from prunus.train.engine import Engine
 from prunus.train.logs import RESULTS, write_results
@@ -22,7 +30,7 @@ ROOM = 3
 
 
 class Outputs:
-    """Writes a run's files.
+    """Writes a run's files; of several processes the first one does.
 
     Attributes:
         folder: Where to.
@@ -36,6 +44,8 @@ class Outputs:
 
     def prepare(self, engine: Engine) -> None:
         """Clear away what killed writes left, and warn when the disk will soon be full."""
+        if not engine.processes.first:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in (STATE, PREVIOUS, LAST, BEST, RESULTS):
             remove_leftovers(self.folder / name)
@@ -57,6 +67,9 @@ class Outputs:
             NotFiniteError: Something in it is not finite.
             PrunusError: It cannot be written; the one before is intact.
         """
+        if not engine.processes.first:
+            check_finite(engine)
+            return
         save_state(
             self.folder / STATE,
             engine,
@@ -77,6 +90,8 @@ class Outputs:
         Raises:
             PrunusError: Weights cannot be written. The state has been.
         """
+        if not engine.processes.first:
+            return
         self.save_weights(engine, LAST, {})
         if best:
             self.save_weights(engine, BEST, progress.best_metrics)
@@ -84,6 +99,8 @@ class Outputs:
 
     def save_weights(self, engine: Engine, name: str, metrics: Mapping[str, object]) -> None:
         """Write the averaged weights with their history."""
+        if not engine.processes.first:
+            return
         settings = self._settings.model_dump()
         step = Step("train", settings, self._origin.parent, metrics)
         save_weights(

@@ -4,23 +4,25 @@ from pathlib import Path
 
 from prunus.core.console import log
 from prunus.core.device import keep_freed_pages
+from prunus.core.distributed import ALONE, Processes
+from prunus.core.errors import TrainingError
 from prunus.data.index import ImageIndex
 from prunus.model.detector import Detector
 from prunus.train.anchors import fit_anchors_
 from prunus.train.batch_size import with_fitting_batch
 from prunus.train.build import announce, build_engine
 from prunus.train.checkpoint import restore_
-from prunus.train.config import TrainConfig
+from prunus.train.config import MEASURED_BATCH, TrainConfig
 from prunus.train.engine import Engine
 from prunus.train.freeze import fingerprint
 from prunus.train.images import TrainingImages
 from prunus.train.interrupt import Interrupt
-from prunus.train.logs import Board
+from prunus.train.loggers import Board, RunFacts, open_loggers
 from prunus.train.progress import Origin, Progress, TrainResult
 from prunus.train.session import Session
 
 
-def train(
+def train(  # noqa: PLR0913  what is trained, on what, how, and with whom
     detector: Detector,
     training: ImageIndex,
     validation: ImageIndex,
@@ -29,6 +31,7 @@ def train(
     *,
     origin: Origin | None = None,
     teacher: Detector | None = None,
+    processes: Processes = ALONE,
 ) -> TrainResult:
     """Train a detector.
 
@@ -40,6 +43,7 @@ def train(
         folder: The run's folder: gets weights, state, results.csv and TensorBoard's events.
         origin: Where the detector came from; written into the weights that are saved.
         teacher: Whose answers are imitated beside the labels; same classes, strides, anchors.
+        processes: Who else trains, each with its share of every batch; the first one writes.
 
     Raises:
         TrainingError: The settings cannot work, or numbers stopped being finite.
@@ -50,22 +54,32 @@ def train(
     keep_freed_pages()
     origin = origin or Origin()
     image_size = fitting_size(settings.image_size, detector.stride)
+    _check_batch(settings.batch_size, processes)
     settings = with_fitting_batch(settings, detector, image_size, len(training))
-    loader = TrainingImages(training, settings, image_size, detector.stride)
+    loader = TrainingImages(training, settings, image_size, detector.stride, processes)
     if origin.state is None and settings.auto_anchor:
         fit_anchors_(detector, training, image_size, settings.hyp.anchor_t)
     engine = build_engine(
-        detector, settings, image_size=image_size, batches=len(loader), teacher=teacher
+        detector,
+        settings,
+        image_size=image_size,
+        batches=len(loader),
+        teacher=teacher,
+        processes=processes,
     )
     announce(engine)
     progress = Progress()
     if origin.state is not None:
         restore_(engine, origin.state)
         progress = Progress(**origin.state["progress"])
+    _check_same(engine)
     before = fingerprint(detector, engine.frozen)
     session = Session(engine, settings, folder, origin, progress)
     session.begin()
-    board = Board(folder, engine.position.epoch)
+    board = Board()
+    if processes.first:
+        facts = RunFacts(folder, engine.position.epoch, settings.plain())
+        board = open_loggers(settings.loggers, facts)
     try:
         with Interrupt() as interrupt:
             session.run(loader, validation, image_size, board, interrupt)
@@ -74,6 +88,22 @@ def train(
     session.outputs.finish()
     _check_frozen(engine, before)
     return session.result()
+
+
+def _check_batch(batch_size: int, processes: Processes) -> None:
+    if processes.count > 1 and batch_size < processes.count:
+        wish = "be measured" if batch_size == MEASURED_BATCH else f"be {batch_size}"
+        raise TrainingError(
+            f"--batch: cannot {wish} where {processes.count} processes train together: it is the "
+            f"number of images in all of them. Give {processes.count} or more."
+        )
+
+
+def _check_same(engine: Engine) -> None:
+    """Make sure that all processes begin with the same weights."""
+    every = range(len(engine.detector.spec.rows))
+    if len(set(engine.processes.gather(fingerprint(engine.detector, every)))) > 1:
+        raise RuntimeError("processes that train together begin with different weights: a bug")
 
 
 def _check_frozen(engine: Engine, before: str) -> None:

@@ -16,7 +16,8 @@ from prunus.train.cuts import cut_monitor
 from prunus.train.engine import Engine
 from prunus.train.images import TrainingImages
 from prunus.train.interrupt import Interrupt
-from prunus.train.logs import Board, EpochFacts, log_epoch, log_gammas
+from prunus.train.loggers import Board
+from prunus.train.logs import EpochFacts, log_epoch, log_gammas
 from prunus.train.outputs import Outputs
 from prunus.train.position import NotFiniteError
 from prunus.train.progress import Origin, Progress, TrainResult
@@ -106,7 +107,11 @@ class Session:
             self._finish_epoch(judged, speed, board)
         except NotFiniteError as error:
             self._go_back(error)
-        if interrupt.requested() and self.engine.position.epoch < self.settings.epochs:
+        if self.engine.position.epoch < self.settings.epochs:
+            self._leave_if_asked(interrupt)
+
+    def _leave_if_asked(self, interrupt: Interrupt) -> None:
+        if self.engine.processes.any(interrupt.requested()):
             interrupt.leave()
 
     def _learn(self, loader: TrainingImages, interrupt: Interrupt) -> None:
@@ -145,6 +150,7 @@ class Session:
             settings.batch_size * 2,
             engine.detector.stride,
             workers=settings.workers,
+            processes=engine.processes,
         )
         try:
             with interrupt.at_once():
@@ -155,6 +161,7 @@ class Session:
                     index,
                     device=engine.device,
                     precision=engine.precision,
+                    processes=engine.processes,
                 )
         except (KeyboardInterrupt, SystemExit):
             self._save_all()
@@ -184,13 +191,13 @@ class Session:
         self.outputs.attempt(lambda: self._show(facts, board))
 
     def _show(self, facts: EpochFacts, board: Board) -> None:
-        """Write an epoch into TensorBoard's events, and what is pulled on or held into the log."""
+        """Tell the loggers of an epoch, and the log of what is pulled on or held."""
         engine = self.engine
-        board.add_scalars(facts.row(), facts.epoch)
+        if self._cuts is not None:  # first: all processes must come here
+            self._cuts.report(board, engine.average.detector, facts.epoch, self._judge)
+        board.add_scalars(facts.scalars(), facts.epoch)
         if engine.shrinker is not None:
             log_gammas(board, engine.shrinker, engine.average.detector, facts.epoch)
-        if self._cuts is not None:
-            self._cuts.report(board, engine.average.detector, facts.epoch, self._judge)
         if engine.holder is not None:
             log.info("%s", engine.holder.summary())
             board.add_scalars({"weights/zeros": engine.holder.share}, facts.epoch)
@@ -208,7 +215,8 @@ class Session:
                 f"{position.lr_scale:g}, did not help."
             ) from error
         scale, times = position.lr_scale * SLOWER, position.rollbacks + 1
-        state, problem = newest_state(self.folder)
+        processes = engine.processes
+        state, problem = processes.tell(newest_state(self.folder) if processes.first else ({}, ""))
         restore_(engine, state)
         self.progress = Progress(**state["progress"])
         engine.position.lr_scale, engine.position.rollbacks = scale, times

@@ -7,6 +7,7 @@ import torch
 
 from prunus.core.config import parse
 from prunus.core.console import log
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.errors import TrainingError
 from prunus.data.index import ImageIndex, build_index
 from prunus.data.spec import read_data
@@ -24,7 +25,7 @@ from prunus.weights.files import load_weights
 from prunus.weights.transfer import adapt_classes
 
 
-def run(settings: TrainConfig, folder: Path) -> TrainResult:
+def run(settings: TrainConfig, folder: Path, processes: Processes = ALONE) -> TrainResult:
     """Train as the settings say, into a new run folder.
 
     Raises:
@@ -36,7 +37,16 @@ def run(settings: TrainConfig, folder: Path) -> TrainResult:
     torch.manual_seed(settings.seed)
     detector, origin = starting_point(settings, training.names)
     teacher, origin = _read_teacher(settings, detector, origin)
-    return train(detector, training, validation, settings, folder, origin=origin, teacher=teacher)
+    return train(
+        detector,
+        training,
+        validation,
+        settings,
+        folder,
+        origin=origin,
+        teacher=teacher,
+        processes=processes,
+    )
 
 
 def saved_settings(folder: Path) -> TrainConfig:
@@ -49,11 +59,12 @@ def saved_settings(folder: Path) -> TrainConfig:
     return parse(TrainConfig, state["settings"], str(folder / STATE))
 
 
-def resume(folder: Path, *, unreported: bool = False) -> TrainResult:
+def resume(folder: Path, processes: Processes = ALONE, *, unreported: bool = False) -> TrainResult:
     """Go on with the training in a run folder, with the settings that it was started with.
 
     Args:
-        folder: The run folder.
+        folder: The run folder; only the first process needs to have it.
+        processes: Who else trains.
         unreported: Whether to accept one that has finished its epochs, for its result.
 
     Raises:
@@ -61,12 +72,13 @@ def resume(folder: Path, *, unreported: bool = False) -> TrainResult:
         KeyboardInterrupt: The training was interrupted; its state is saved.
         SystemExit: By SIGTERM; its state is saved.
     """
-    state, problem = newest_state(folder)
+    state, problem = processes.tell(newest_state(folder) if processes.first else ({}, ""))
     if problem:
         log.warning("%s", problem)
     settings = parse(TrainConfig, state["settings"], str(folder / STATE))
     ended = state["position"]["epoch"] >= settings.epochs
-    if ended and not unreported and count_results(folder) == len(state["progress"]["rows"]):
+    reported = not unreported and count_results(folder) == len(state["progress"]["rows"])
+    if ended and processes.tell(reported):
         raise TrainingError(
             f"{folder}: this training has finished its {settings.epochs} epochs. To train further, "
             f"start a new one: --weights {folder / LAST}."
@@ -80,7 +92,16 @@ def resume(folder: Path, *, unreported: bool = False) -> TrainResult:
         state["position"]["batch"],
     )
     teacher, origin = _read_teacher(settings, detector, origin)
-    return train(detector, training, validation, settings, folder, origin=origin, teacher=teacher)
+    return train(
+        detector,
+        training,
+        validation,
+        settings,
+        folder,
+        origin=origin,
+        teacher=teacher,
+        processes=processes,
+    )
 
 
 def _read_teacher(

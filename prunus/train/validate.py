@@ -8,6 +8,7 @@ from torch import Tensor
 
 from prunus.core.console import log
 from prunus.core.device import autocast
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.records import Batch, Size
 from prunus.data.index import ImageIndex
 from prunus.evaluate.val import Evaluation, evaluate
@@ -89,10 +90,11 @@ class LossRunner:
         sums = self._loss(raw, piece.targets).stacked().cpu() * len(piece.images)
         return self._detector.decode(raw), sums
 
-    @property
-    def losses(self) -> tuple[float, float, float]:
-        """Mean terms over all images: box, objectness, classes."""
-        box, objectness, classes = (self._sum / max(self._images, 1)).tolist()
+    def losses(self, processes: Processes) -> tuple[float, float, float]:
+        """Return the mean terms over all images, of all processes: box, objectness, classes."""
+        own = torch.cat((self._sum, torch.tensor([float(self._images)])))
+        *sums, images = processes.mean(own).tolist()
+        box, objectness, classes = (term / max(images, 1e-9) for term in sums)
         return box, objectness, classes
 
 
@@ -104,11 +106,16 @@ def validate(
     *,
     device: torch.device,
     precision: str,
+    processes: Processes = ALONE,
 ) -> Validation:
-    """Evaluate a detector as `prunus val` does, but without COCO's figures."""
+    """Evaluate a detector as `prunus val` does, but without COCO's figures.
+
+    Of several processes each has its share of the batches, and all return the same.
+    """
     runner = LossRunner(detector, loss, device, precision)
-    evaluation = evaluate(runner, runner.watch(batches), index, coco=False)
-    return Validation(evaluation, runner.losses)
+    watched = runner.watch(batches)
+    evaluation = evaluate(runner, watched, index, coco=False, processes=processes)
+    return Validation(evaluation, runner.losses(processes))
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:

@@ -74,7 +74,17 @@ def words_job(rank: int, together: Any) -> tuple[list[int], str, bool, bool, boo
     )  # fmt: skip
 
 
-JOBS = {"norm": norm_job, "loss": loss_job, "words": words_job}
+def average_job(rank: int, together: Any) -> list[list[float]]:
+    tensors = [
+        torch.full((2, 2), float(rank)),
+        torch.tensor([4.0 * rank], dtype=torch.float64),
+        torch.tensor([1.0, 1 + 2.0 * rank]),
+    ]
+    together.average_(tensors)
+    return [tensor.flatten().tolist() for tensor in tensors]
+
+
+JOBS = {"average": average_job, "norm": norm_job, "loss": loss_job, "words": words_job}
 
 
 def run(job: str) -> list[Any]:
@@ -135,6 +145,12 @@ def test_weighed_losses_average_to_the_loss_of_all_images() -> None:
 def test_processes_hear_each_other() -> None:
     expected = ([0, 10], "from the first", True, False)
     assert run("words") == [(*expected, True), (*expected, False)]
+
+
+@pytest.mark.integration
+def test_tensors_of_any_kind_are_averaged_in_place() -> None:
+    expected = [[0.5] * 4, [2.0], [1.0, 2.0]]
+    assert run("average") == [expected, expected]
 
 
 def test_alone_nothing_is_weighed_or_changed() -> None:

@@ -107,7 +107,7 @@ def test_presets_have_the_published_values(name: str, values: dict[str, float]) 
 
 def test_a_preset_may_bring_settings_that_flags_go_before(tmp_path: Path) -> None:
     small = settings_of("--hyp small --epochs 50")
-    assert (small.nominal_batch, small.closed_epochs) == (16, 10)
+    assert (small.nominal_batch, small.closed_epochs) == (16, 0)
     assert settings_of("--hyp small --nominal-batch 32").nominal_batch == 32
     assert settings_of("--hyp small --lr0 0.02").nominal_batch == 16
     assert parse(TrainConfig, small.plain()) == small

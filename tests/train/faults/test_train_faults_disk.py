@@ -21,7 +21,8 @@ from prunus.core.errors import PrunusError
 from prunus.train import start
 from prunus.train.checkpoint import BEST, LAST, PREVIOUS, STATE, newest_state, read_state
 from prunus.train.config import TrainConfig
-from prunus.train.logs import RESULTS, Board
+from prunus.train.loggers import Board
+from prunus.train.logs import RESULTS
 from prunus.train.outputs import Outputs
 from prunus.train.sealed import write_sealed
 from prunus.weights.files import load_weights
