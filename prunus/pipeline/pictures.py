@@ -1,19 +1,32 @@
-"""The picture of a compression: the same images, as the dense and as the pruned model see them."""
+"""Pictures of verbs: what a training sees, and what two models find in the same images."""
 
+import math
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from prunus.core.records import Runner
+from prunus.core.boxes import xywh_to_xyxy
+from prunus.core.records import Batch, Detections, Runner
 from prunus.data.decode import load_image
-from prunus.data.index import build_index
+from prunus.data.index import ImageIndex, build_index
 from prunus.data.spec import read_data
 from prunus.export.backends import open_runner
 from prunus.predict.draw import Picture, draw, side_by_side
 from prunus.predict.run import predict
 from prunus.predict.save import write_picture
+from prunus.report.training import plot_labels
+from prunus.train.config import TrainConfig
+from prunus.train.images import TrainingImages
+from prunus.train.run import fitting_size
 
 SHOWN_IMAGES = 3
+SHOWN_BATCHES = 3
+LARGEST_BATCH = 16
+"""So many images of a batch are shown."""
+BATCHES, LABELS = "batch{}.jpg", "labels.png"
 
 
 def save_before_after(
@@ -36,6 +49,44 @@ def save_before_after(
         for model in models
     )
     write_picture(picture, side_by_side(before, after, captions))
+
+
+def save_training_pictures(
+    folder: Path, settings: TrainConfig, training: ImageIndex, stride: int
+) -> None:
+    """Draw the first batches, as the network will get them with their boxes, and the labels.
+
+    Args:
+        folder: Where to.
+        settings: Of the training.
+        training: Its images.
+        stride: Of the detector.
+    """
+    plot_labels(folder / LABELS, training.boxes, training.names)
+    side = fitting_size(settings.image_size, stride)
+    batches = TrainingImages(training, settings, side, stride).epoch(0, 0)
+    for number, batch in enumerate(islice(batches, SHOWN_BATCHES)):
+        picture = mosaic_of(batch, training.names)
+        write_picture(folder / BATCHES.format(number), picture)
+
+
+def mosaic_of(batch: Batch, names: Sequence[str]) -> Picture:
+    """Return up to LARGEST_BATCH of a batch's images with their boxes, side by side in a square."""
+    shown = min(len(batch.images), LARGEST_BATCH)
+    columns = math.ceil(math.sqrt(shown))
+    height, width = batch.images.shape[2:]
+    canvas = np.full((-(-shown // columns) * height, columns * width, 3), 255, dtype=np.uint8)
+    for number in range(shown):
+        image = batch.images[number].permute(1, 2, 0).numpy()
+        rows = batch.targets[batch.targets[:, 0] == number]
+        boxes = xywh_to_xyxy(rows[:, 2:] * torch.tensor([width, height, width, height])).numpy()
+        labels = Detections(
+            boxes, np.ones(len(rows), dtype=np.float32), rows[:, 1].numpy().astype(np.int64)
+        )
+        top, left = number // columns * height, number % columns * width
+        drawn = draw(image, labels, names, with_scores=False)
+        canvas[top : top + height, left : left + width] = drawn
+    return canvas
 
 
 def _drawn(runner: Runner, path: Path, image_size: int) -> Picture:

@@ -1,6 +1,7 @@
 """`train`: data (+ weights) → best and last weights, results.csv, TensorBoard events, report."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from prunus.core.errors import TrainingError
 from prunus.core.files import write_text
 from prunus.core.runs import CONFIG, REPORT, Run, reopen, start
 from prunus.pipeline.models import model_facts
+from prunus.pipeline.pictures import save_training_pictures
+from prunus.report.training import plot_training
 from prunus.train import start as training
 from prunus.train.config import MEASURED_BATCH, TrainConfig
 from prunus.train.find import AUTO, find_run
@@ -21,6 +24,7 @@ from prunus.train.preview import preview
 from prunus.train.progress import TrainResult
 from prunus.weights.files import load_weights
 
+CURVES = "curves.png"
 SHOWN = ("precision", "recall", "map50", "map50_95")
 
 
@@ -36,13 +40,19 @@ def train(settings: TrainConfig) -> dict[str, object]:
     with processes(select_device(settings.device).type) as together:
         if not together.first:
             log.setLevel(logging.ERROR)  # the first one speaks for all
-            _run(settings, together.tell(Task()), together)
+            task = together.tell(Task())
+            if task.resumes:
+                training.resume(task.folder, together, unreported=task.unreported)
+            else:
+                training.run(settings, task.folder, together)
             return {}
         folder = _run_to_resume(settings)
         if folder is not None:
             return _resume(folder, together)
         with start("train", settings) as run:
-            result = _run(settings, together.tell(Task(run.folder)), together)
+            together.tell(Task(run.folder))
+            show = partial(save_training_pictures, run.folder, settings) if settings.plots else None
+            result = training.run(settings, run.folder, together, show=show)
             if settings.batch_size == MEASURED_BATCH:
                 settings = training.saved_settings(run.folder)
                 _rewrite_settings(run, settings)
@@ -57,19 +67,12 @@ class Task(NamedTuple):
     unreported: bool = False
 
 
-def _run(settings: TrainConfig, task: Task, together: Processes) -> TrainResult:
-    if task.resumes:
-        return training.resume(task.folder, together, unreported=task.unreported)
-    return training.run(settings, task.folder, together)
-
-
 def _resume(folder: Path, together: Processes) -> dict[str, object]:
     saved = training.saved_settings(folder)
     with reopen("train", folder, saved) as run:
-        unreported = not run.path(REPORT).is_file()
-        return _finish(
-            run, saved, _run(saved, together.tell(Task(folder, True, unreported)), together)
-        )
+        task = together.tell(Task(folder, True, not run.path(REPORT).is_file()))
+        result = training.resume(folder, together, unreported=task.unreported)
+        return _finish(run, saved, result)
 
 
 def _run_to_resume(settings: TrainConfig) -> Path | None:
@@ -107,6 +110,8 @@ def _finish(run: Run, settings: TrainConfig, result: TrainResult) -> dict[str, o
         "epochs": len(result.epochs),
         "training_seconds": round(result.seconds, 1),
     }
+    if settings.plots:
+        plot_training(run.path(CURVES), result.epochs, result.best_epoch)
     title = f"best epoch {result.best_epoch + 1} of {len(result.epochs)}: {result.best}"
     rows = [(key, f"{result.metrics[key]:.3f}") for key in SHOWN]
     log.info("%s", table(title, ("metric", "value"), rows))

@@ -167,6 +167,7 @@ class TrainConfig(SingleValues):
     loggers: tuple[str, ...] = setting(
         (), "trackers beside TensorBoard: mlflow, wandb, trackio; each is an extra"
     )
+    plots: bool = setting(True, "draw batches, labels and curves")
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     seed: int = setting(0, "seed of everything random", ge=0)

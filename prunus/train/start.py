@@ -1,5 +1,6 @@
 """From files to a training: what `prunus train` and `prunus train --resume` call."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +26,20 @@ from prunus.weights.files import load_weights
 from prunus.weights.transfer import adapt_classes
 
 
-def run(settings: TrainConfig, folder: Path, processes: Processes = ALONE) -> TrainResult:
+def run(
+    settings: TrainConfig,
+    folder: Path,
+    processes: Processes = ALONE,
+    *,
+    show: Callable[[ImageIndex, int], None] | None = None,
+) -> TrainResult:
     """Train as the settings say, into a new run folder.
+
+    Args:
+        settings: How.
+        folder: Where to.
+        processes: Who else trains.
+        show: Gets the training images and the detector's stride before the first step.
 
     Raises:
         PrunusError: Files or settings cannot be used.
@@ -37,6 +50,8 @@ def run(settings: TrainConfig, folder: Path, processes: Processes = ALONE) -> Tr
     torch.manual_seed(settings.seed)
     detector, origin = starting_point(settings, training.names)
     teacher, origin = _read_teacher(settings, detector, origin)
+    if show is not None:
+        show(training, detector.stride)
     return train(
         detector,
         training,
