@@ -78,13 +78,11 @@ def train(  # noqa: PLR0913  what is trained, on what, how, and with whom
     session.begin()
     board = Board()
     if processes.first:
-        facts = RunFacts(folder, engine.position.epoch, settings.plain())
-        board = open_loggers(settings.loggers, facts)
-    try:
-        with Interrupt() as interrupt:
-            session.run(loader, validation, image_size, board, interrupt)
-    finally:
-        session.outputs.attempt(board.close)
+        resumed = origin.state is not None
+        facts = RunFacts(folder, engine.position.epoch, settings.plain(), resumed)
+        board = open_loggers(settings.loggers, facts, session.outputs.attempt)
+    with board, Interrupt() as interrupt:
+        session.run(loader, validation, image_size, board, interrupt)
     session.outputs.finish()
     _check_frozen(engine, before)
     return session.result()

@@ -121,8 +121,8 @@ def spoil_loss(engine: Engine, monkeypatch: pytest.MonkeyPatch, at: set[int]) ->
     """Let the loss of these batches be NaN."""
     real, calls = engine.loss, iter(range(1000))
 
-    def spoilt(raw: list[torch.Tensor], targets: torch.Tensor) -> object:
-        terms = real(raw, targets)
+    def spoilt(*given: object) -> object:
+        terms = real(*given)  # type: ignore[arg-type]
         return replace(terms, box=terms.box * float("nan")) if next(calls) in at else terms
 
     monkeypatch.setattr(engine, "loss", spoilt)

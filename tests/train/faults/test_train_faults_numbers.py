@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from prunus.core.errors import TrainingError
 from prunus.model.loss import DetectionLoss, LossTerms
@@ -34,8 +34,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, at: Callable[[int], bool]) -> None:
     """Let the loss of some calls while training be NaN."""
     real, calls = DetectionLoss.__call__, iter(range(10_000))
 
-    def spoilt(loss: DetectionLoss, raw: list[Tensor], targets: Tensor) -> LossTerms:
-        terms = real(loss, raw, targets)
+    def spoilt(loss: DetectionLoss, *given: Any) -> LossTerms:
+        terms = real(loss, *given)
         if not torch.is_grad_enabled() or not at(next(calls)):
             return terms
         return replace(terms, box=terms.box * float("nan"))
