@@ -1,9 +1,14 @@
 """The examples in docs/ do what they say: the blocks of a page are run in order, as one program."""
 
+import argparse
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from prunus.cli.main import VERBS
+from prunus.core.config import add_arguments, from_arguments
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,3 +49,29 @@ def test_lines_stay_where_they_are(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError, match="division by zero") as raised:
         exec(compile(program(page), str(page), "exec"), {})  # noqa: S102
     assert raised.traceback[-1].lineno + 1 == 11
+
+
+COMMAND = re.compile(r"^(?:torchrun .*-m )?prunus (\S.*)$")
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    pages = (page.read_text("utf-8") for page in sorted(DOCS.glob("*.md")))
+    lines = [line for page in pages for block in SHELL.findall(page) for line in block.splitlines()]
+    return [found[1] for line in lines if (found := COMMAND.match(line))]
+
+
+def test_commands_are_found() -> None:
+    assert len(commands()) > 20
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_commands_of_a_page_are_understood(command: str) -> None:
+    words = command.split()
+    length = next(n for n in (2, 1) if " ".join(words[:n]) in VERBS)
+    verb = " ".join(words[:length])
+    module = import_module(f"prunus.cli.{verb.replace(' ', '_')}")
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser, module.SETTINGS)
+    settings = from_arguments(module.SETTINGS, parser.parse_args(words[length:]), verb)
+    assert isinstance(settings, module.SETTINGS)
