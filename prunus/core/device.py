@@ -35,6 +35,8 @@ def select_device(name: str = "", local_rank: int = 0) -> "torch.device":
     if text in ("", "auto"):
         return torch.device(f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu")
     text = f"cuda:{text}" if text.isdigit() else text
+    if local_rank and text.startswith("cuda:"):
+        raise ConfigError(f"device: '{name}' is one GPU for several processes. Leave --device out.")
     try:
         device = torch.device(text)
     except RuntimeError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from prunus.core.errors import PrunusError
+from prunus.core.errors import ConfigError, PrunusError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 TIMEOUT = timedelta(seconds=1800)
 """A process waits so long for the others. Those that have died are noticed at once."""
+NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 BUCKET_ELEMENTS = 8 << 20
 """Numbers that are sent at once: 32 MB, so that a large model needs no second copy of itself."""
@@ -64,7 +65,7 @@ class Processes:
 
     def mean(self, values: "Tensor") -> "Tensor":
         """Return the mean over the processes, in double precision on the CPU."""
-        own = values.detach().double().cpu()
+        own = values.detach().cpu().double()
         if self.count > 1:
             import torch.distributed as dist
 
@@ -116,7 +117,14 @@ class Processes:
 
     def tell(self, item: Item) -> Item:
         """Return what the first process gave, to all of them."""
-        return self.gather(item)[0]
+        if self.count == 1:
+            return item
+        import torch.distributed as dist
+
+        items = [item]
+        with talking():
+            dist.broadcast_object_list(items, src=0)
+        return items[0]
 
 
 ALONE = Processes()
@@ -182,14 +190,25 @@ def processes(device_type: str) -> Iterator[Processes]:
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
-    found = Processes(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+    if missing := [name for name in NEEDED if name not in os.environ]:
+        raise ConfigError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} not set. Start "
+            "with torchrun, or unset WORLD_SIZE."
+        )
+    found = Processes(*(int(os.environ[name]) for name in NEEDED[:3]))
     if device_type == "cuda":
+        if found.local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"process {found.local_rank} of this machine has no GPU: there are "
+                f"{torch.cuda.device_count()}. Lower --nproc-per-node, or give --device cpu."
+            )
         torch.cuda.set_device(found.local_rank)
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
-    store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
-    attempt = os.environ.get(RESTARTS, "0")  # the store may still hold addresses of those who died
-    store = PrefixStore(f"prunus/{attempt}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+    with talking():
+        store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
+        # The store may still hold the addresses of those who died.
+        store = PrefixStore(f"prunus/{os.environ.get(RESTARTS, '0')}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
         yield found
     finally:

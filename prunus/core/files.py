@@ -69,8 +69,8 @@ def _write_once(
         )
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o644)
         write(temporary)
+        temporary.chmod(0o644)  # afterwards: safetensors puts a file of its own in its place
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         if previous is not None and path.exists():

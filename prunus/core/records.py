@@ -51,11 +51,13 @@ class Batch:
         targets: (T, 6) float32: image number in the batch, class, centre x, centre y, width,
             height; the last four as shares of W and H.
         frames: B records of where each image came from.
+        whole: Images in the parts of all processes; 0 where nobody shares a batch.
     """
 
     images: "Tensor"
     targets: "Tensor"
     frames: tuple[Frame, ...]
+    whole: int = 0
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(self.frames):

@@ -209,7 +209,8 @@ class _Augmented:
         problems = tuple(self.tiles.problems)
         self.tiles.problems.clear()
         frames = tuple(self._frame(int(images[place])) for place in places)
-        return Made(Batch(torch.from_numpy(planes), _number(targets), frames), problems)
+        part = Batch(torch.from_numpy(planes), _number(targets), frames, len(images))
+        return Made(part, problems)
 
     def names(self, key: Hashable) -> str:
         """Name a batch and its first images, for messages."""

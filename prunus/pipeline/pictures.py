@@ -64,7 +64,9 @@ def save_training_pictures(
     """
     plot_labels(folder / LABELS, training.boxes, training.names)
     side = fitting_size(settings.image_size, stride)
-    batches = TrainingImages(training, settings, side, stride).epoch(0, 0)
+    size = settings.batch_size if settings.batch_size > 0 else LARGEST_BATCH
+    plain = settings.model_copy(update={"cache": "none", "workers": 0, "batch_size": size})
+    batches = TrainingImages(training, plain, side, stride).epoch(0, 0)
     for number, batch in enumerate(islice(batches, SHOWN_BATCHES)):
         picture = mosaic_of(batch, training.names)
         write_picture(folder / BATCHES.format(number), picture)

@@ -17,6 +17,7 @@ from prunus.core.memory import available_bytes
 from prunus.model.detector import Detector
 from prunus.train.config import MEASURED_BATCH, TrainConfig
 from prunus.train.measure import StepCost, measured_step, resident_bytes
+from prunus.train.scales import Scales
 
 TRIED = (1, 2, 4, 8, 16)
 FILLED = 0.8
@@ -41,6 +42,8 @@ def with_fitting_batch(
     """Return the settings with the batch size that fits, where they ask for it to be measured."""
     if settings.batch_size != MEASURED_BATCH:
         return settings
+    if settings.multi_scale:  # the largest batches must fit too
+        image_size = Scales(image_size, detector.stride, settings.seed).largest
     size = fitting_batch(detector, settings, image_size, images)
     return settings.model_copy(update={"batch_size": size})
 

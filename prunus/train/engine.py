@@ -137,8 +137,13 @@ class Engine:
                 for piece in split(batch, self.position.pieces):
                     self._learn_piece(piece, number, len(piece.frames) / len(batch.frames))
         except RuntimeError as error:
-            if not is_out_of_memory(error) or self.processes.count > 1:
+            if not is_out_of_memory(error):
                 raise
+            if self.processes.count > 1:
+                raise TrainingError(
+                    f"process {self.processes.rank}: memory is short for its share of --batch. "
+                    "Lower --batch or --img, or use more processes."
+                ) from error
             return False
         return True
 
@@ -176,9 +181,8 @@ class Engine:
             self._fail("loss", self.position.bad_losses, _names(piece))
             return
         self.position.bad_losses = 0
-        images = len(piece.frames)
-        if self.processes.count > 1:  # a mean over processes of what was weighed by its amount
-            images = round(self.processes.count * float(self.processes.mean(torch.tensor(images))))
+        alone = self.processes.count == 1
+        images = len(piece.frames) if alone else piece.whole
         self.scaler.scale(terms.total(images)).backward()  # type: ignore[no-untyped-call]
         self._pending.append(_names(piece))
         self.position.counted += share

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prunus.core.console import log
 from prunus.core.errors import TrainingError
-from prunus.core.runs import in_use
+from prunus.core.runs import REPORT, in_use
 from prunus.train.checkpoint import PREVIOUS, STATE, newest_state
 
 AUTO = Path("auto")
@@ -28,11 +28,13 @@ def find_run(request: Path, project: Path) -> Path:
             log.info("%s: another process is at work there, looking further", folder)
             continue
         try:
-            newest_state(folder)
+            state, _ = newest_state(folder)
         except TrainingError as error:
             log.warning("%s", error)
         else:
-            return folder
+            ended = state["position"]["epoch"] >= state["settings"]["epochs"]
+            if not (ended and (folder / REPORT).is_file()):
+                return folder
     raise TrainingError(
         f"--resume: nothing to resume in {project / VERB}. Give the folder of a training run, or "
         "start a new training without --resume."

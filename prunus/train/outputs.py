@@ -40,7 +40,7 @@ class Outputs:
     def __init__(self, folder: Path, settings: TrainConfig, origin: Origin) -> None:
         self.folder, self.saved_at = folder, monotonic()
         self._settings, self._origin = settings, origin
-        self._problem: PrunusError | None = None
+        self._problems: dict[str, PrunusError] = {}
 
     def prepare(self, engine: Engine) -> None:
         """Clear away what killed writes left, and warn when the disk will soon be full."""
@@ -95,7 +95,8 @@ class Outputs:
         self.save_weights(engine, LAST, {})
         if best:
             self.save_weights(engine, BEST, progress.best_metrics)
-        self.attempt(lambda: write_results(self.folder / RESULTS, progress.rows))
+        self._problems.pop(RESULTS, None)  # all of it is written anew
+        self.attempt(lambda: write_results(self.folder / RESULTS, progress.rows), RESULTS)
 
     def save_weights(self, engine: Engine, name: str, metrics: Mapping[str, object]) -> None:
         """Write the averaged weights with their history."""
@@ -110,14 +111,20 @@ class Outputs:
             licence=self._origin.licence,
         )
 
-    def attempt(self, write: Callable[[], object]) -> None:
-        """Write something that the training can go on without; `finish` tells if it failed."""
+    def attempt(self, write: Callable[[], object], what: str = "") -> None:
+        """Write something that the training can go on without; `finish` tells if it failed.
+
+        Args:
+            write: Does it.
+            what: What it was, where a later attempt may make good for it.
+        """
         try:
             write()
         except (OSError, PrunusError) as error:
-            if self._problem is None:
+            if not self._problems:
                 log.warning("%s The training goes on.", error)
-            self._problem = error if isinstance(error, PrunusError) else PrunusError(str(error))
+            known = error if isinstance(error, PrunusError) else PrunusError(str(error))
+            self._problems[what] = known
 
     def finish(self) -> None:
         """Make sure that all has been written.
@@ -125,8 +132,8 @@ class Outputs:
         Raises:
             PrunusError: Something could not be. The weights and the state were.
         """
-        if self._problem is not None:
+        for problem in self._problems.values():
             raise PrunusError(
-                f"{self._problem} The training has ended and its weights are saved in "
+                f"{problem} The training has ended and its weights are saved in "
                 f"{self.folder}, but this is missing."
-            ) from self._problem
+            ) from problem

@@ -1,5 +1,6 @@
 """The door of the room: a detector, images and settings in; better weights out."""
 
+from hashlib import blake2b
 from pathlib import Path
 
 from prunus.core.console import log
@@ -57,7 +58,7 @@ def train(  # noqa: PLR0913  what is trained, on what, how, and with whom
     _check_batch(settings.batch_size, processes)
     settings = with_fitting_batch(settings, detector, image_size, len(training))
     loader = TrainingImages(training, settings, image_size, detector.stride, processes)
-    if origin.state is None and settings.auto_anchor:
+    if origin.state is None and settings.auto_anchor and teacher is None:  # its anchors are kept
         fit_anchors_(detector, training, image_size, settings.hyp.anchor_t)
     engine = build_engine(
         detector,
@@ -72,7 +73,7 @@ def train(  # noqa: PLR0913  what is trained, on what, how, and with whom
     if origin.state is not None:
         restore_(engine, origin.state)
         progress = Progress(**origin.state["progress"])
-    _check_same(engine)
+    _check_same(engine, training, validation)
     before = fingerprint(detector, engine.frozen)
     session = Session(engine, settings, folder, origin, progress)
     session.begin()
@@ -97,11 +98,26 @@ def _check_batch(batch_size: int, processes: Processes) -> None:
         )
 
 
-def _check_same(engine: Engine) -> None:
-    """Make sure that all processes begin with the same weights."""
+def _check_same(engine: Engine, *indexes: ImageIndex) -> None:
+    """Make sure that all processes begin with the same weights, images and labels."""
+    if engine.processes.count == 1:
+        return
+    digest = blake2b()
+    for index in indexes:
+        for part in (index.sizes_hw, index.offsets, index.boxes):
+            digest.update(part.tobytes())
     every = range(len(engine.detector.spec.rows))
-    if len(set(engine.processes.gather(fingerprint(engine.detector, every)))) > 1:
-        raise RuntimeError("processes that train together begin with different weights: a bug")
+    own = {
+        "weights": fingerprint(engine.detector, every),
+        "images or labels": digest.hexdigest(),
+    }
+    gathered = engine.processes.gather(own)
+    for what in own:
+        if len({facts[what] for facts in gathered}) > 1:
+            raise TrainingError(
+                f"the processes that train together have different {what}. Give all machines the "
+                "same files."
+            )
 
 
 def _check_frozen(engine: Engine, before: str) -> None:

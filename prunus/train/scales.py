@@ -26,6 +26,11 @@ class Scales:
     stride: int
     seed: int
 
+    @property
+    def largest(self) -> int:
+        """The largest side that a batch may have, in pixels."""
+        return int(self.image_size * RANGE[1]) // self.stride * self.stride
+
     def size(self, epoch: int, batch: int) -> int:
         """Return the side of a batch, in pixels."""
         low, high = (int(self.image_size * share) // self.stride for share in RANGE)

@@ -124,11 +124,9 @@ class Session:
         tracked = track(batches, title, len(loader) - position.batch)
 
         def stop() -> bool:
-            if interrupt.requested():
-                return True
-            if self._save_is_due():
+            if self._save_is_due():  # first: all processes must come here
                 self._save_state()
-            return False
+            return interrupt.requested()
 
         if not self.engine.run_epoch(tracked, stop):
             self._save_all()
@@ -147,7 +145,7 @@ class Session:
         batches = validation_batches(
             index,
             image_size,
-            settings.batch_size * 2,
+            max(settings.batch_size * 2 // engine.processes.count, 1),
             engine.detector.stride,
             workers=settings.workers,
             processes=engine.processes,
@@ -188,13 +186,13 @@ class Session:
         if period and (facts.epoch + 1) % period == 0:
             self.outputs.save_weights(engine, f"epoch{facts.epoch + 1}.safetensors", {})
         log_epoch(facts, self.settings.epochs, better)
+        if self._cuts is not None:  # all processes judge together
+            self._cuts.report(board, engine.average.detector, facts.epoch, self._judge)
         self.outputs.attempt(lambda: self._show(facts, board))
 
     def _show(self, facts: EpochFacts, board: Board) -> None:
         """Tell the loggers of an epoch, and the log of what is pulled on or held."""
         engine = self.engine
-        if self._cuts is not None:  # first: all processes must come here
-            self._cuts.report(board, engine.average.detector, facts.epoch, self._judge)
         board.add_scalars(facts.scalars(), facts.epoch)
         if engine.shrinker is not None:
             log_gammas(board, engine.shrinker, engine.average.detector, facts.epoch)
@@ -245,7 +243,11 @@ class Session:
     def _save_is_due(self) -> bool:
         """Return whether so much time has passed that a kill would now lose too much."""
         every = self.settings.save_minutes * 60
-        return every > 0 and monotonic() - self.outputs.saved_at >= every
+        if every == 0:
+            return False
+        processes = self.engine.processes  # the first one's clock counts: all save, or none
+        due = monotonic() - self.outputs.saved_at >= every
+        return processes.any(processes.first and due)
 
     def _save_state(self) -> None:
         self.progress.seconds = perf_counter() - self._began

@@ -9,6 +9,7 @@ from torch import Tensor
 from prunus.core.console import log
 from prunus.core.device import autocast
 from prunus.core.distributed import ALONE, Processes
+from prunus.core.errors import TrainingError
 from prunus.core.records import Batch, Size
 from prunus.data.index import ImageIndex
 from prunus.evaluate.val import Evaluation, evaluate
@@ -73,8 +74,12 @@ class LossRunner:
             try:
                 parts = [self._run(piece) for piece in split(self._batch, self._pieces)]
             except RuntimeError as error:
-                if not is_out_of_memory(error) or self._pieces >= len(images):
+                if not is_out_of_memory(error):
                     raise
+                if self._pieces >= len(images):
+                    raise TrainingError(
+                        "validation: memory is short for a single image. Lower --img."
+                    ) from error
             else:
                 self._sum += sum((sums for _, sums in parts), torch.zeros(3))
                 self._images += len(images)
