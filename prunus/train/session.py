@@ -149,6 +149,7 @@ class Session:
             engine.detector.stride,
             workers=settings.workers,
             processes=engine.processes,
+            strict=False,
         )
         try:
             with interrupt.at_once():

@@ -95,7 +95,7 @@ class LossRunner:
         sums = self._loss(raw, piece.targets).stacked().cpu() * len(piece.images)
         return self._detector.decode(raw), sums
 
-    def losses(self, processes: Processes) -> tuple[float, float, float]:
+    def losses(self, processes: Processes = ALONE) -> tuple[float, float, float]:
         """Return the mean terms over all images, of all processes: box, objectness, classes."""
         own = torch.cat((self._sum, torch.tensor([float(self._images)])))
         *sums, images = processes.mean(own).tolist()

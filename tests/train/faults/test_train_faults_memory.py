@@ -199,5 +199,5 @@ def test_validation_goes_on_in_pieces_with_the_same_candidates(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     assert max(sizes) == 2
     assert "validation: memory is short: from here on 4 pieces a batch" in caplog.text
-    for one, other in zip(whole.losses, short.losses, strict=True):
+    for one, other in zip(whole.losses(), short.losses(), strict=True):
         assert one == pytest.approx(other, rel=0.2)
