@@ -39,10 +39,7 @@ class Variant(NamedTuple):
 VARIANTS = (
     Variant("recipe", 40),
     Variant("small", 20, ("--hyp", "small")),
-    Variant("small", 40, ("--hyp", "small")),
     Variant("recipe, fp32", 40, ("--precision", "fp32"), SEEDS[:1]),
-    Variant("small, freeze 10", 40, ("--hyp", "small", "--freeze", "10")),
-    Variant("small, freeze 24", 40, ("--hyp", "small", "--freeze", "24")),
     Variant("recipe, freeze 10", 40, ("--freeze", "10"), SEEDS[:1]),
     Variant("recipe, freeze 24", 40, ("--freeze", "24"), SEEDS[:1]),
 )
