@@ -131,7 +131,7 @@ def read_yaml(path: Path) -> object:
         raise ConfigError(f"{path}: no such file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as 2020-99-99
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path}: not valid YAML: {problem}.") from error
 

@@ -19,10 +19,10 @@ class Place(NamedTuple):
 def place_of(path: Path) -> Place | None:
     """Return where a shard's member lies; None for a path that is no member."""
     text = str(path)
-    if f"{SUFFIX}{os.sep}" not in text:
+    if f"{SUFFIX}{os.sep}" not in text.lower():
         return None
     for parent in reversed(path.parents):
-        if parent.suffix == SUFFIX and parent.is_file():
+        if parent.suffix.lower() == SUFFIX and parent.is_file():
             try:
                 member = read_shard(parent).members.get(path.relative_to(parent).as_posix())
             except RuleError:

@@ -149,7 +149,13 @@ def _refuse_missing_labels(
     spec: DataSpec, split: str, sources: Mapping[Path, Source], images: Sequence[Path]
 ) -> None:
     wanted = [sources[image].label_file(image) for image in images]
-    missing = [label for label in wanted if not exists(label)]
+    try:
+        missing = [label for label in wanted if not exists(label)]
+    except OSError as error:
+        raise DataError(
+            f"{spec.path}: {split}: {error.filename}: cannot be read: {error.strerror or error}. "
+            "Look at the folder's permissions."
+        ) from error
     if len(missing) <= MOST_WITHOUT_LABELS * len(images):
         return
     tried = ", ".join(str(label) for label in missing[:EXAMPLES])

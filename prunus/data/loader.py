@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from prunus.core.distributed import ALONE, Processes
+from prunus.core.errors import DataError
 from prunus.core.records import Batch, Frame, Size
 from prunus.data.augment import Augmentation
 from prunus.data.augment.draw import draw
 from prunus.data.augment.sample import to_pixels, to_shares
-from prunus.data.decode import load_image
+from prunus.data.decode import Pixels, load_image
 from prunus.data.index import ImageIndex
-from prunus.data.letterbox import letterbox, to_planes
+from prunus.data.letterbox import GREY, letterbox, to_planes
 from prunus.data.rectangles import Rectangle, rectangles, squares
 from prunus.data.sampling import ORDER, ClassScores, Order, Sampling, Shuffled, shared_canvas
 from prunus.data.tiles import Tiles
@@ -34,13 +35,19 @@ class ValidationBatches:
     """The images of an index, each once, letterboxed. Iterate as often as wanted."""
 
     def __init__(
-        self, index: ImageIndex, image_size: int, plan: tuple[Rectangle, ...], workers: int
+        self,
+        index: ImageIndex,
+        image_size: int,
+        plan: tuple[Rectangle, ...],
+        workers: int,
+        *,
+        strict: bool = True,
     ) -> None:
         largest = max(
             (3 * len(item.images) * item.shape_hw[0] * item.shape_hw[1] for item in plan), default=0
         )
         self._stream = Stream(
-            _Letterboxed(index, image_size, plan), workers, largest, keep_workers=False
+            _Letterboxed(index, image_size, plan, strict), workers, largest, keep_workers=False
         )
         self._count = len(plan)
 
@@ -51,7 +58,7 @@ class ValidationBatches:
         return self._stream.run(tuple(range(self._count)))
 
 
-def validation_batches(
+def validation_batches(  # noqa: PLR0913 - the four options are separate things
     index: ImageIndex,
     image_size: int,
     batch_size: int,
@@ -60,6 +67,7 @@ def validation_batches(
     rectangular: bool = True,
     workers: int = 0,
     processes: Processes = ALONE,
+    strict: bool = True,
 ) -> ValidationBatches:
     """Return letterboxed batches that hold every image once; `Frame.path` tells which.
 
@@ -72,16 +80,18 @@ def validation_batches(
             index order, square.
         workers: Processes that decode ahead; 0 decodes here.
         processes: Each gets its share of the batches, which may be none.
+        strict: Whether an image that cannot be decoded is an error; else it is logged, and comes
+            out grey with its boxes.
 
     Returns:
-        A sized iterable. Iterating raises DataError when an image cannot be decoded.
+        A sized iterable. When strict, iterating raises DataError when an image cannot be decoded.
     """
     if rectangular:
         plan = rectangles(index.sizes_hw, image_size, batch_size, stride)
     else:
         plan = squares(len(index), image_size, batch_size, stride)
     plan = plan[processes.rank :: processes.count]
-    return ValidationBatches(index, image_size, plan, workers)
+    return ValidationBatches(index, image_size, plan, workers, strict=strict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,7 @@ class _Letterboxed:
     index: ImageIndex
     image_size: int
     plan: tuple[Rectangle, ...]
+    strict: bool = True
 
     def __call__(self, key: Hashable) -> Made:
         """Make batch number `key`."""
@@ -96,9 +107,10 @@ class _Letterboxed:
         height, width = rectangle.shape_hw
         planes = np.empty((len(rectangle.images), 3, height, width), dtype=np.uint8)
         frames, targets = [], []
+        problems: list[str] = []
         for place, image in enumerate(rectangle.images):
             path = self.index.paths[image]
-            picture = load_image(path)
+            picture = self._picture(image, problems)
             canvas, scale_yx, pad_yx = letterbox(
                 picture, self.image_size, (height, width), scale_up=False
             )
@@ -107,7 +119,18 @@ class _Letterboxed:
             scale_xy = scale_yx[1] * picture.shape[1], scale_yx[0] * picture.shape[0]
             boxes = to_pixels(self.index.boxes_of(image), scale_xy, (pad_yx[1], pad_yx[0]))
             targets.append(to_shares(boxes, width, height))
-        return Made(Batch(torch.from_numpy(planes), _number(targets), tuple(frames)))
+        batch = Batch(torch.from_numpy(planes), _number(targets), tuple(frames))
+        return Made(batch, tuple(problems))
+
+    def _picture(self, image: int, problems: list[str]) -> Pixels:
+        try:
+            return load_image(self.index.paths[image])
+        except DataError as error:
+            if self.strict:
+                raise
+            problems.append(f"{error} Until then its objects count as missed.")
+            height, width = self.index.sizes_hw[image]
+            return np.full((height, width, 3), GREY, dtype=np.uint8)
 
     def names(self, key: Hashable) -> str:
         """Name a batch and its first images, for messages."""

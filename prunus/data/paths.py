@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from prunus.core.console import log
 from prunus.core.errors import DataError
 from prunus.data.problems import printable
 
@@ -13,6 +14,8 @@ REFUSED_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".psd")
 MAX_LIST_BYTES = 1 << 30
 MAX_NAME_BYTES = 255
 """Of every common file system."""
+MAX_PATH_BYTES = 3800
+"""Linux takes 4095; the rest is for the label file's folder and for temporary names."""
 
 
 def confine(root: Path, entry: str, where: str) -> Path:
@@ -22,11 +25,10 @@ def confine(root: Path, entry: str, where: str) -> Path:
     followed: whoever unpacked it decides where its disks lie.
 
     Raises:
-        DataError: The path lies outside `root`.
+        DataError: The path lies outside `root`, or no file can be called so.
     """
     place = Path(os.path.normpath(root / entry))
-    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in place.parts):
-        raise DataError(f"{where}: a name in it is longer than {MAX_NAME_BYTES} bytes.")
+    _refuse_impossible(entry, place, where)
     if place.is_relative_to(root):
         return place
     try:
@@ -41,14 +43,36 @@ def confine(root: Path, entry: str, where: str) -> Path:
     )
 
 
+def _refuse_impossible(entry: str, place: Path, where: str) -> None:
+    """Refuse what no file system takes: it would fail later, in the midst of something else."""
+    try:
+        parts = [os.fsencode(part) for part in place.parts]
+    except UnicodeEncodeError:  # half of a pair of surrogates, as JSON and YAML can write it
+        parts = [b"\0"]
+    if "\0" in entry or b"\0" in parts:
+        raise DataError(f"{where}: '{printable(entry)}' cannot be a file's name. Rename the file.")
+    if any(len(part) > MAX_NAME_BYTES for part in parts):
+        raise DataError(f"{where}: a name in it is longer than {MAX_NAME_BYTES} bytes.")
+    if sum(len(part) + 1 for part in parts) > MAX_PATH_BYTES:
+        raise DataError(f"{where}: the path is longer than {MAX_PATH_BYTES} bytes.")
+
+
 def images_in(folder: Path) -> list[Path]:
-    """Return the images in a folder, at any depth, also those of kinds that are refused later."""
+    """Return the images in a folder, at any depth, also those of kinds that are refused later.
+
+    Folders that cannot be read are logged.
+    """
     return [
         Path(place, name)
-        for place, _, names in os.walk(folder)
+        for place, _, names in os.walk(folder, onerror=_warn)
         for name in names
         if name.lower().endswith(IMAGE_SUFFIXES + REFUSED_SUFFIXES)
     ]
+
+
+def _warn(error: OSError) -> None:
+    place = printable(str(error.filename))
+    log.warning("%s: cannot be read (%s): its images are left out", place, error.strerror or error)
 
 
 def listed_lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -84,8 +108,8 @@ def images_listed(root: Path, file: Path) -> list[Path]:
     images = []
     for number, line in listed_lines(file):
         beside = os.path.join(file.parent, line)  # noqa: PTH118 - an absolute line stays itself
-        below_root = not line.startswith("./") and (root / line).exists()
-        place = line if below_root else beside
+        below_root = not line.startswith("./") and os.path.exists(root / line)  # noqa: PTH110
+        place = line if below_root else beside  # Path.exists raises for names that are too long
         images.append(confine(root, place, f"{file}:{number}"))
     return images
 

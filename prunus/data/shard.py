@@ -73,7 +73,7 @@ def _read(file: Path, size: int, _changed: int, _inode: int) -> Shard:
                     break
                 archive.members = []  # type: ignore[attr-defined]  # else every header stays
             end = archive.offset
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         if not members:
             raise RuleError("shard-unreadable", f"no uncompressed tar: {error}") from error
         return Shard(members, (*faults, f"damaged after {len(members)} members: {error}"))

@@ -136,7 +136,7 @@ def _report_keys(path: Path, content: dict[object, object]) -> None:
             log.info(
                 "%s: '%s' is ignored: Prunus never executes what a data set asks for.", path, word
             )
-        elif hint := suggest(word, KEYS):
+        elif hint := suggest(word, [known for known in KEYS if known not in content]):
             raise DataError(f"{path}: unknown key '{word}'.{hint}")
         else:
             log.warning(
@@ -148,7 +148,7 @@ def _root(path: Path, value: object) -> Path:
     if not (value is None or isinstance(value, str)):
         raise DataError(f"{path}: path: must be a folder's name, got {_short(value)}.")
     root = Path(os.path.abspath(path.parent / (value or "")))  # noqa: PTH100 - keeps links
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         raise DataError(
             f"{path}: path: '{printable(value or '')}' is no folder; tried {printable(str(root))}. "
             "It is relative to the YAML's own folder."

@@ -108,12 +108,17 @@ def read_run(folder: Path) -> OtherRun:
     try:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         sha256 = report["data"]["sha256"]
-        settings = report["settings"]
+        settings = dict(report["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"--compare: {folder} is no run of prunus val that can be compared with: {REPORT} is "
             "missing, damaged, or of an older version. Run prunus val again."
         ) from error
+    if settings.get("task") == "speed":
+        raise ConfigError(
+            f"--compare: {folder} was run with --task speed, which judges less strictly and takes "
+            "no mAP. Run prunus val there without it."
+        )
     if not (folder / PREDICTIONS).is_file():
         raise ConfigError(
             f"--compare: {folder} has no {PREDICTIONS}. Run prunus val again with --save-json."
@@ -144,8 +149,12 @@ def compare(
         ConfigError: The other's results file is damaged.
     """
     path = other.folder / PREDICTIONS
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}. Run prunus val again.") from error
     here = from_json(to_json(detections, image_paths), image_paths, "this run")
-    there = from_json(path.read_text(encoding="utf-8"), image_paths, str(path))
+    there = from_json(text, image_paths, str(path))
     counts = draw(len(truth), resamples, seed)
     counts = _with_all(counts)
     ours, theirs = (_judge(found, truth, counts) for found in (here, there))

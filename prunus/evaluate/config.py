@@ -42,7 +42,10 @@ class ValConfig(RunSettings):
         None, "first set this share of each fused convolution's weights to zero", gt=0, lt=1
     )
     bootstrap: int = setting(
-        0, "resamples of the images, for 95 % intervals of the mAP; 1000 is plenty", ge=0
+        0,
+        "resamples of the images, for 95 % intervals of the mAP; 1000 is plenty",
+        ge=0,
+        le=100_000,
     )
     compare: Path | None = setting(
         None, "run folder of prunus val on the same images: is the difference more than noise?"

@@ -19,6 +19,11 @@ GREY_POINTS = 200
 DOTS_PER_INCH = 100
 
 
+def literal(name: str) -> str:
+    """Return a name that matplotlib shows as it is: between two dollars it reads formulas."""
+    return name.replace("$", r"\$")
+
+
 def plot_curves(path: Path, figures: AveragePrecision, names: Sequence[str]) -> None:
     """Write precision over recall, and F1, precision and recall over confidence, at IoU .5.
 
@@ -32,7 +37,7 @@ def plot_curves(path: Path, figures: AveragePrecision, names: Sequence[str]) -> 
     precision, recall = figures.precision_curves, figures.recall_curves
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
-    shown = [names[class_] for class_ in figures.classes]
+    shown = [literal(names[class_]) for class_ in figures.classes]
     panels = (
         ("recall", "precision", RECALLS, figures.precision_by_recall),
         ("confidence", "F1", CONFIDENCES, f1),
@@ -72,7 +77,7 @@ def plot_confusion(path: Path, matrix: NDArray[np.int64], names: Sequence[str]) 
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02)
-    ticks = [*names, "nothing"]
+    ticks = [*map(literal, names), "nothing"]
     size = max(3.0, min(9.0, 520 / len(ticks)))
     axes.set_xticks(range(len(ticks)), ticks, rotation=90, fontsize=size)
     axes.set_yticks(range(len(ticks)), ticks, fontsize=size)

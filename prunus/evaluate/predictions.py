@@ -1,7 +1,8 @@
 """Detections <-> a COCO results file, for COCO's own tools and servers, and for `--compare`.
 
 A list of `{"image_id", "category_id", "bbox", "score"}`; `bbox` is left, top, width, height in
-pixels of the image on disk, rounded to 3 decimals, the score to 5.
+pixels of the image on disk, rounded to 3 decimals, the score to 5. Categories are class indices
+from 0, as `--compare` reads them.
 """
 
 import json
@@ -16,10 +17,7 @@ from prunus.core.records import Detections
 
 
 def save_predictions(
-    path: Path,
-    detections: Sequence[Detections],
-    image_paths: Sequence[Path],
-    category_ids: Sequence[int] | None = None,
+    path: Path, detections: Sequence[Detections], image_paths: Sequence[Path]
 ) -> None:
     """Write the detections of all images, one a line, atomically.
 
@@ -27,16 +25,11 @@ def save_predictions(
         path: The JSON file.
         detections: One entry an image.
         image_paths: The images, in the same order; see `image_ids` for the ids that they get.
-        category_ids: The id of each class; its index when None.
     """
-    write_text(path, to_json(detections, image_paths, category_ids))
+    write_text(path, to_json(detections, image_paths))
 
 
-def to_json(
-    detections: Sequence[Detections],
-    image_paths: Sequence[Path],
-    category_ids: Sequence[int] | None = None,
-) -> str:
+def to_json(detections: Sequence[Detections], image_paths: Sequence[Path]) -> str:
     """Return the text that `save_predictions` writes.
 
     Raises:
@@ -45,13 +38,13 @@ def to_json(
     lines = [
         line
         for image_id, found in zip(image_ids(image_paths), detections, strict=True)
-        for line in _lines(image_id, found, category_ids)
+        for line in _lines(image_id, found)
     ]
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def from_json(text: str, image_paths: Sequence[Path], where: str) -> list[Detections]:
-    """Return the detections of a text that `to_json` wrote with class indices, image by image.
+    """Return the detections of a text that `to_json` wrote, image by image.
 
     Args:
         text: The file's content.
@@ -68,7 +61,7 @@ def from_json(text: str, image_paths: Sequence[Path], where: str) -> list[Detect
             box = (left, top, left + width, top + height)
             rows[entry["image_id"]].append((*box, entry["score"], entry["category_id"]))
         return [_to_detections(found) for found in rows.values()]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"{where}: no results file of these images ({type(error).__name__}: {error}). "
             "Run prunus val again."
@@ -90,7 +83,7 @@ def image_ids(image_paths: Sequence[Path]) -> list[int]:
     return list(range(len(stems)))
 
 
-def _lines(image_id: int, found: Detections, category_ids: Sequence[int] | None) -> Iterator[str]:
+def _lines(image_id: int, found: Detections) -> Iterator[str]:
     """Yield the objects; written out by hand, which is five times as fast as a JSON encoder."""
     if not (np.isfinite(found.boxes_xyxy).all() and np.isfinite(found.scores).all()):
         raise ValueError(f"image {image_id}: a detection is not finite")
@@ -98,9 +91,8 @@ def _lines(image_id: int, found: Detections, category_ids: Sequence[int] | None)
         found.boxes_xyxy.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
     ):
         left, top, right, bottom = box
-        category = class_ if category_ids is None else category_ids[class_]
         yield (
-            f'{{"image_id": {image_id}, "category_id": {category}, "bbox": '
+            f'{{"image_id": {image_id}, "category_id": {class_}, "bbox": '
             f"[{left:.3f}, {top:.3f}, {right - left:.3f}, {bottom - top:.3f}], "
             f'"score": {score:.5f}}}'
         )

@@ -1,6 +1,7 @@
 """The ground truth of a data set, image by image, in pixels; and its fingerprint."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def fingerprint(paths: Sequence[Path], truth: Sequence[Labels], names: Sequence[
     """
     digest = hashlib.sha256("\0".join(names).encode())
     for path, labels in zip(paths, truth, strict=True):
-        digest.update(f"\n{path.name}\0{len(labels.classes)}\0".encode())
+        digest.update(b"\n" + os.fsencode(path.name) + b"\0%d\0" % len(labels.classes))
         digest.update(labels.classes.astype("<i8").tobytes())
         digest.update(labels.boxes_xyxy.astype("<f4").tobytes())
     return digest.hexdigest()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunus.core.console import track
+from prunus.core.console import log, track
 from prunus.core.distributed import ALONE, Processes
 from prunus.core.errors import DataError
 from prunus.core.records import Batch, Detections, Frame, Runner, Size
@@ -70,6 +70,7 @@ def evaluate(  # noqa: PLR0913 - the five switches are separate settings of the 
     """
     if not single_class:
         _check_class_counts(runner, index)
+        _warn_of_other_names(runner, index)
     suppress = partial(
         non_maximum_suppression,
         confidence=confidence,
@@ -117,6 +118,20 @@ def _check_class_counts(runner: Runner, index: "ImageIndex") -> None:
             f"{len(index.names)} ({_few(index.names)}). Use the data set that the model was "
             "trained for, train the model on this one, or judge the boxes alone with "
             "--single-class."
+        )
+
+
+def _warn_of_other_names(runner: Runner, index: "ImageIndex") -> None:
+    """Log the first class that is called otherwise: the order may differ, or just the words."""
+    pairs = enumerate(zip(runner.names, index.names, strict=True))
+    differing = [(number, *pair) for number, pair in pairs if pair[0] != pair[1]]
+    if differing:
+        log.warning(
+            "class %d is '%s' to the model and '%s' in the data set; %d of %d names differ. "
+            "Classes are matched by their number.",
+            *differing[0],
+            len(differing),
+            len(index.names),
         )
 
 

@@ -39,7 +39,8 @@ Indices = Mapping[str, ImageIndex]
 def check(settings: DataCheckConfig) -> dict[str, object]:
     """Read a data set, name what is wrong with file and line, and return the report.
 
-    `too_many_problems` in the report says whether a share of faults is above the limit.
+    `too_many_problems` in the report says whether a share of faults is above the limit, or a whole
+    shard could not be read: how many images it holds is not known.
     """
     with start("data-check", settings) as run:
         run.add_input("data", settings.data)
@@ -49,9 +50,10 @@ def check(settings: DataCheckConfig) -> dict[str, object]:
         anchors = _anchor_fit(indices, settings.image_size)
         findings = _findings(spec, indices, settings) + _poor_anchors(spec, anchors)
         shares = _shares(indices, findings)
-        too_many = max(shares.values()) > settings.max_problems
+        lost_shards = sum(problem.rule == "shard-unreadable" for problem in findings)
+        too_many = max(shares.values()) > settings.max_problems or lost_shards > 0
         facts = {split: _facts(index, settings.image_size) for split, index in indices.items()}
-        verdict = _verdict(shares, settings.max_problems)
+        verdict = _verdict(shares, settings.max_problems, lost_shards)
         _write(run, findings, page(spec.path.name, verdict, facts, findings, anchors))
         _tell(run, spec.path.name, facts, findings, verdict)
         costly = [problem for problem in findings if problem.effect in COSTLY]
@@ -159,13 +161,14 @@ def _shares(indices: Indices, findings: list[Problem]) -> dict[str, float]:
     }
 
 
-def _verdict(shares: Mapping[str, float], most: float) -> str:
+def _verdict(shares: Mapping[str, float], most: float, lost_shards: int) -> str:
     words = (
         f"{shares['boxes']:.2%} of the boxes and {shares['images']:.2%} of the images have faults, "
         f"{shares['leaked']:.2%} of the images are in two splits"
     )
     over = max(shares.values()) > most
-    return f"{words}: {'above' if over else 'within'} the limit of {most:.2%} (--max-problems)."
+    verdict = f"{words}: {'above' if over else 'within'} the limit of {most:.2%} (--max-problems)."
+    return f"{verdict} {lost_shards} shards cannot be read at all." if lost_shards else verdict
 
 
 def _facts(index: ImageIndex, image_size: int) -> dict[str, object]:

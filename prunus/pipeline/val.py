@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prunus.core.console import log
 from prunus.core.files import write_text
 from prunus.core.records import Runner
@@ -30,6 +33,8 @@ from prunus.predict.save import LABEL_FOLDER, free_names, to_label_lines
 CURVES, CONFUSION = "curves.png", "confusion.png"
 SPEED_CONFIDENCE, SPEED_IOU = 0.25, 0.45
 """Of detectors as they are deployed (`spec/yolov5.md` 2.7): far fewer candidates than for mAP."""
+MOST_CONFUSED = 1500
+"""Classes of a confusion matrix: more would take millions of numbers, and nobody could read it."""
 RESAMPLES = 1000
 """For `--compare` where `--bootstrap` does not say."""
 
@@ -66,7 +71,10 @@ def val(settings: ValConfig) -> dict[str, object]:
             _tell(run, settings, evaluation, title)
             _compare(run, settings, evaluation, index, other)
         _save(run, settings, evaluation, index)
-        return run.finish()
+        report = run.finish()
+        if settings.plots and settings.task != "speed":  # last: a picture must not cost the figures
+            _draw(run, evaluation)
+        return report
 
 
 def open_runners(settings: ValConfig) -> tuple[Runner, list[OpenedModel]]:
@@ -181,7 +189,6 @@ def _tell(run: Run, settings: ValConfig, evaluation: Evaluation, title: str) -> 
     log.info("%s", coco_table(title, evaluation))
     times = evaluation.timings_ms
     log.info("ms an image: %s", ", ".join(f"{stage} {ms:.1f}" for stage, ms in times.items()))
-    matrix = confusion_matrix(evaluation.detections, evaluation.truth, len(evaluation.names))
     background = count_background(evaluation.detections, evaluation.truth).as_dict()
     if background["images"]:
         log.info(
@@ -191,17 +198,28 @@ def _tell(run: Run, settings: ValConfig, evaluation: Evaluation, title: str) -> 
             CONFIDENCE,
         )
     run.report["background"] = background
-    run.report["confusion"] = {
-        "confidence": CONFIDENCE,
-        "iou": IOU,
-        "rows": "found as",
-        "columns": "labelled as",
-        "names": [*evaluation.names, "nothing"],
-        "matrix": matrix.tolist(),
-    }
-    if settings.plots:
-        plot_curves(run.path(CURVES), evaluation.figures, evaluation.names)
-        plot_confusion(run.path(CONFUSION), matrix, evaluation.names)
+    if len(evaluation.names) <= MOST_CONFUSED:
+        run.report["confusion"] = {
+            "confidence": CONFIDENCE,
+            "iou": IOU,
+            "rows": "found as",
+            "columns": "labelled as",
+            "names": [*evaluation.names, "nothing"],
+            "matrix": _confusion(evaluation).tolist(),
+        }
+    else:
+        log.info("no confusion matrix: more than %d classes", MOST_CONFUSED)
+
+
+def _confusion(evaluation: Evaluation) -> NDArray[np.int64]:
+    return confusion_matrix(evaluation.detections, evaluation.truth, len(evaluation.names))
+
+
+def _draw(run: Run, evaluation: Evaluation) -> None:
+    """Draw the curves, and which class was taken for which."""
+    plot_curves(run.path(CURVES), evaluation.figures, evaluation.names)
+    if len(evaluation.names) <= MOST_CONFUSED:
+        plot_confusion(run.path(CONFUSION), _confusion(evaluation), evaluation.names)
 
 
 def _compare(

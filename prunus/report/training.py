@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunus.core.files import write_atomically
+from prunus.evaluate.plots import literal
 
 DOTS_PER_INCH = 100
 NAMED = 40
@@ -66,7 +67,7 @@ def plot_labels(path: Path, boxes: NDArray[np.float32], names: Sequence[str]) ->
     bars.bar(range(len(names)), counts, color=BLUE)
     bars.set(title=f"boxes of each of {len(names)} classes", ylabel="boxes")
     if len(names) <= NAMED:
-        bars.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        bars.set_xticks(range(len(names)), [*map(literal, names)], rotation=90, fontsize=8)
     few = np.linspace(0, len(boxes) - 1, min(len(boxes), MOST_DOTS)).astype(int)
     dots = {"s": 3, "alpha": 0.3, "linewidths": 0}
     centres.scatter(boxes[few, 1], boxes[few, 2], color=BLUE, **dots)

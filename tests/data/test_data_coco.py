@@ -117,10 +117,19 @@ def test_other_names_are_refused_with_the_categories(coco_set: CocoWriter) -> No
         (of(7, 17, 0, 0, "w", 9), "annotation 2: could not convert string to float"),
         ({"image_id": 7}, "annotation 2: no 'bbox' or no 'category_id': box dropped"),
         (of(8, 17, 0, 0, 9, 9), "annotation 2: of no image: box dropped"),
+        (of([0], 17, 0, 0, 9, 9), "annotation 2: of no image: box dropped"),
+        (of(7, float("inf"), 0, 0, 9, 9), "annotation 2: cannot convert float infinity"),  # type: ignore[arg-type]
+        (of(7, 10**400, 0, 0, 9, 9), "annotation 2: no category has the id 1000"),
+        (of(7, 17, 0, 0, 10**400, 9), "annotation 2: int too large to convert to float"),
+        (of(7, 17, 0, 0, 1e300, 1e308), "annotation 2: the box sticks out of the image: cut"),
+        (of(7, 17, 0, 0, 9, 9, segmentation=[[1, 1, 9, 1, 1e300, 9]]),
+         "annotation 2: segmentation is not finite, or far outside the image: box dropped"),
+        (of(7, 17, 0, 0, 9, 9, segmentation=[[1, 1, 9, 1, float("nan"), 9]]),
+         "annotation 2: segmentation is not finite, or far outside the image: box dropped"),
         ("not an object", "annotation 2: of no image: box dropped"),
         (of(7, 17, 90, 0, 20, 25), "annotation 2: the box sticks out of the image: cut"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_annotation_goes_alone_and_is_named(
     coco_set: CocoWriter, annotation: Any, words: str
 ) -> None:
@@ -175,6 +184,19 @@ def test_stated_sizes_that_differ_scale_the_boxes_and_are_named(coco_set: CocoWr
     np.testing.assert_allclose(index.boxes, [[0, 0.25, 0.25, 0.5, 0.5]])
     (problem,) = index.problems
     assert "a.png has 100x50 pixels, not 200x100 as stated" in str(problem)
+
+
+def test_a_side_that_no_picture_has_is_not_taken(coco_set: CocoWriter) -> None:
+    images = [{"id": 7, "file_name": "a.png", "width": 10**400, "height": SIDE_H}]
+    index = build_index(read_data(coco_set([of(7, 17, 0, 0, 100, 50)], images=images)), "train")
+    assert index.boxes.tolist() == [[0, 0.5, 0.5, 1, 1]]
+
+
+def test_the_images_are_found_when_the_first_of_the_list_are_missing(coco_set: CocoWriter) -> None:
+    missing = [{"id": 100 + n, "file_name": f"{n}.png"} for n in range(39)]
+    there = [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}]
+    file = coco_set([of(7, 17, 0, 0, 100, 50)], images=[*missing, *there])
+    assert [path.name for path in build_index(read_data(file), "train").paths] == ["a.png", "b.png"]
 
 
 def test_json_folder_and_list_make_one_split(coco_set: CocoWriter) -> None:

@@ -211,3 +211,14 @@ def test_a_turned_picture_keeps_size_and_boxes(yolo_set: Writer, tmp_path: Path)
     there = converted(spec, "coco", tmp_path / "there")
     assert_same(build_index(spec, "train"), build_index(there, "train"), 1e-6)
     assert build_index(there, "train").problems == ()
+
+
+@every_target
+def test_a_folder_with_old_images_is_refused(yolo_set: Writer, tmp_path: Path, target: str) -> None:
+    spec = read_data(yolo_set({"a": "0 .5 .5 .2 .2"}))
+    there = converted(spec, target, tmp_path / "there")
+    there.path.unlink()
+    before = sorted((tmp_path / "there").rglob("*"))
+    with pytest.raises(DataError, match=r"is there already, whole or half written\. Remove it"):
+        write_data_set(spec, all_splits(spec), target, there.root, copy=True)
+    assert sorted((tmp_path / "there").rglob("*")) == before

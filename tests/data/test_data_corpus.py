@@ -73,6 +73,12 @@ def scrambled(content: bytes) -> bytes:
     return content[:middle] + bytes(64) + content[middle + 64 :]
 
 
+def with_thumbnail(content: bytes) -> bytes:
+    """A JPEG with a whole small JPEG in its header (JFIF 1.02, extension segment)."""
+    note = b"JFXX\0\x10" + jpeg()
+    return content[:2] + b"\xff\xff\xe0" + struct.pack(">H", len(note) + 2) + note + content[2:]
+
+
 @dataclass(frozen=True)
 class Sample:
     """One bad sample.
@@ -106,6 +112,8 @@ SAMPLES: dict[str, Sample] = {
     # pictures that are left out
     "jpeg-cut-in-half": out(lambda: jpeg()[: len(jpeg()) // 2], "image-cut-short", "a.jpg"),
     "jpeg-without-end": out(lambda: jpeg()[:-2], "image-cut-short", "a.jpg"),
+    "jpeg-with-thumbnail-cut": out(
+        lambda: with_thumbnail(jpeg())[:-99], "image-cut-short", "a.jpg"),
     "jpeg-first-bytes": out(lambda: jpeg()[:20], "image-kind", "a.jpg"),
     "png-cut": out(lambda: png()[:-20], "image-cut-short"),
     "webp-cut": out(lambda: saved(picture(), "WEBP")[:-9], "image-header", "a.webp"),
@@ -144,6 +152,7 @@ SAMPLES: dict[str, Sample] = {
     "jpeg-called-png": Sample(jpeg),
     "tiff-of-two-pages": Sample(lambda: animated("TIFF"), name="a.tif"),
     "jpeg-with-a-note-behind": Sample(lambda: jpeg() + b"note" * 99, name="a.jpg"),
+    "jpeg-with-thumbnail": Sample(lambda: with_thumbnail(jpeg()), name="a.jpg"),
     "progressive": Sample(lambda: jpeg(progressive=True), name="a.jpg"),
     "png-with-a-broken-middle": Sample(lambda: scrambled(png()), rule="image-damaged"),
     "unicode": Sample(name="梅 🍒 ñ.png"),
@@ -220,6 +229,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
     for number in range(2):
         (root / f"val/{number}.png").write_bytes(png(40 + number, 60))
         (root / f"val/{number}.txt").write_text(GOOD)
+    for name, image in (
+        ("broken.png", scrambled(png(44, 60))),
+        ("cut.jpg", with_thumbnail(jpeg())[:-99]),
+    ):
+        (root / "val" / name).write_bytes(image)
+        (root / "val" / name).with_suffix(".txt").write_text(GOOD)
     content = {"train": "images", "val": "val", "names": ["plum", "leaf"]}
     (root / "data.yaml").write_text(yaml.safe_dump(content))
     return read_data(root / "data.yaml")

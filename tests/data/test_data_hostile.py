@@ -20,7 +20,9 @@ import yaml
 from PIL import Image
 
 from prunus.core.errors import DataError
+from prunus.data import index
 from prunus.data.index import build_index
+from prunus.data.paths import images_in
 from prunus.data.spec import read_data
 
 Writer = Callable[..., Path]
@@ -60,7 +62,7 @@ HOSTILE_YAML = {
     "climbing in a list": ("train: [images, ../..]\nnames: [a]", "lies outside"),
     "escape sequence in a name": ('train: images\nnames: ["\\e]0;x\\a"]', "control characters"),
     "newline in a name": ('train: images\nnames: ["a\\nb"]', "control characters"),
-    "newline in a key": (GOOD_YAML + '"trian\\nx": 1', r"unknown key 'trian\\nx'"),
+    "newline in a key": ('val: images\nnames: [a]\n"trian\\nx": 1', r"unknown key 'trian\\nx'"),
     "escape sequence in a path": ('train: "../\\e[2J/x"\nnames: [a]', r"'../\\x1b\[2J/x' lies"),
 }  # fmt: skip
 
@@ -302,3 +304,58 @@ def test_an_xml_that_grows_is_refused(tmp_path: Path) -> None:
     index = build_index(read_data(tmp_path / "data.yaml"), "train")
     assert [path.stem for path in index.paths] == ["b"]
     assert index.problems[0].rule == "label-unreadable"
+
+
+IMPOSSIBLE = {"long": "x" * 300 + ".png", "nul": "a\0b.png", "surrogate": "\ud800.png"}
+
+
+@pytest.mark.parametrize("how", IMPOSSIBLE)
+def test_a_list_with_a_name_that_no_file_has_is_one_line(yolo_set: Writer, how: str) -> None:
+    spec = read_data(yolo_set({"a": GOOD}, train="list.txt"))
+    content = f"images/a.png\n{IMPOSSIBLE[how]}\n".encode("utf-8", "surrogatepass")
+    (spec.root / "list.txt").write_bytes(content)
+    words = {"long": "list.txt:2: .*255 bytes", "nul": "list.txt:2: .* cannot be a file's name"}
+    with pytest.raises(DataError, match=words.get(how, "cannot be read as a list")) as caught:
+        build_index(spec, "train")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("how", IMPOSSIBLE)
+def test_a_json_with_a_name_that_no_file_has_is_one_line(yolo_set: Writer, how: str) -> None:
+    spec = read_data(yolo_set({"a": GOOD}, train="set.json"))
+    names = (IMPOSSIBLE[how], "images/a.png")
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    categories = [{"id": 1, "name": "ripe"}]
+    (spec.root / "set.json").write_text(json.dumps({"images": images, "categories": categories}))
+    with pytest.raises(DataError, match=r"images: 1: .*(255 bytes|cannot be a file's name)"):
+        build_index(spec, "train")
+
+
+def test_a_labels_folder_that_may_not_be_read_is_one_line(
+    yolo_set: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = read_data(yolo_set({"a": GOOD}))
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(index, "exists", refuse)
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read: Permission denied\. Look at"):
+        build_index(spec, "train")
+
+
+def test_a_folder_of_images_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = os.scandir
+
+    def refuse(folder: str) -> object:
+        if str(folder).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "a.png").touch()
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert images_in(tmp_path) == [tmp_path / "a.png"]
+    assert "secret: cannot be read (Permission denied): its images are left out" in caplog.text

@@ -12,6 +12,7 @@ from prunus.core.records import Batch
 from prunus.data import workers
 from prunus.data.augment import NO_AUGMENTATION, Augmentation
 from prunus.data.index import ImageIndex, build_index
+from prunus.data.letterbox import GREY
 from prunus.data.loader import TrainingBatches, validation_batches
 from prunus.data.spec import read_data
 from prunus.data.tiles import Cache, Tiles
@@ -179,6 +180,29 @@ def test_validation_names_the_image_that_cannot_be_decoded(index: ImageIndex, co
     with pytest.raises(DataError, match=f"^{path}: cannot be decoded") as caught:
         list(validation_batches(index, SIZE, 2, 32, workers=count))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_validation_that_is_not_strict_counts_the_objects_of_a_grey_picture(
+    index: ImageIndex, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = {
+        frame.path: (frame, batch.targets[batch.targets[:, 0] == place, 1:])
+        for batch in validation_batches(index, SIZE, 2, 32)
+        for place, frame in enumerate(batch.frames)
+    }
+    path = damage(index)
+    batches = validation_batches(index, SIZE, 2, 32, workers=count, strict=False)
+    with caplog.at_level(logging.WARNING, logger="prunus"):
+        passes = [list(batches) for _ in range(2)]
+    assert caplog.text.count(f"{path}: cannot be decoded") == 1
+    assert "its objects count as missed" in caplog.text
+    for batch in passes[0]:
+        for place, frame in enumerate(batch.frames):
+            targets = batch.targets[batch.targets[:, 0] == place, 1:]
+            assert frame == whole[frame.path][0]
+            assert targets.equal(whole[frame.path][1])
+            assert bool((batch.images[place] == GREY).all()) == (frame.path == path)
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -14,6 +14,9 @@ from prunus.data.index import build_index
 from prunus.data.problems import Problem, cell, markdown
 from prunus.data.review.alike import (
     MOST_BITS,
+    MOST_NOISE,
+    THUMBNAIL,
+    Fingerprints,
     difference_hash,
     fingerprints,
     near_images,
@@ -126,6 +129,51 @@ def test_an_altered_copy_across_splits_is_found(
     cv2.imwrite(str(root / "images/val/copy.png"), ALTERED[how](picture))
     (root / "labels/val/copy.txt").write_text("")
     assert alike(two_splits) == ["split-near-image copy.png"]
+
+
+def prints_of(
+    hashes: list[int], thumbnails: np.ndarray, contents: list[int], folder: str
+) -> Fingerprints:
+    return Fingerprints(
+        tuple(Path(f"/{folder}/{number}") for number in range(len(hashes))),
+        tuple(bytes([content]) for content in contents),
+        np.array(hashes, dtype=np.uint64),
+        thumbnails.astype(np.float16),
+        (),
+    )
+
+
+def test_near_images_are_those_of_a_search_through_all_pairs() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(4, THUMBNAIL**2))
+
+    def split(count: int, folder: str) -> Fingerprints:
+        kind = rng.integers(0, 4, count)
+        noise = rng.normal(size=(count, THUMBNAIL**2)) * rng.choice([0.1, 0.5], (count, 1))
+        hashes = [1 << int(bit) for bit in rng.integers(0, 64, count)]
+        return prints_of(hashes, kinds[kind] + noise, rng.integers(0, 9, count).tolist(), folder)
+
+    a, b = split(700, "a"), split(60, "b")
+    expected = {
+        b.paths[other]
+        for other in range(60)
+        for one in range(700)
+        if a.contents[one] != b.contents[other]
+        and np.sqrt(
+            np.mean((a.thumbnails[one].astype(np.float32) - b.thumbnails[other]) ** 2)
+        ) <= MOST_NOISE
+    }  # fmt: skip
+    found = [problem.file for problem in near_images(Path("/"), {"a": a, "b": b})]
+    assert 0 < len(expected) < 60
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+def test_a_thousand_frames_of_one_scene_are_told_once_each() -> None:
+    flat = np.zeros((1000, THUMBNAIL**2))
+    a, b = (prints_of([7] * 1000, flat, [content] * 1000, str(content)) for content in (1, 2))
+    found = near_images(Path("/"), {"a": a, "b": b})
+    assert len(found) == len({problem.file for problem in found}) == 1000
 
 
 def test_the_hash_compares_neighbours() -> None:

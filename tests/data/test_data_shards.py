@@ -245,3 +245,22 @@ def test_shards_become_files_and_are_checked(sharded: Path, tmp_path: Path) -> N
     assert again.paths[0].read_bytes() == png(0)
     with pytest.raises(DataError, match=r"lies in a shard: leave out --no-copy"):
         write_data_set(spec, {"train": index}, "coco", tmp_path / "links", copy=False)
+
+
+def test_headers_in_a_chain_are_damage(sharded: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.type = tarfile.XHDTYPE
+    info.size = len(b"9 path=a\n")
+    link = info.tobuf() + b"9 path=a\n".ljust(tarfile.BLOCKSIZE, b"\0")
+    left, (line,) = damaged(sharded, lambda content: link * 5000 + content)
+    assert left == ["0000", "0001", "0002", "0003"]
+    assert line.startswith("s-001.tar: no uncompressed tar: maximum recursion depth")
+
+
+def test_a_shard_may_be_called_in_capitals(sharded: Path) -> None:
+    (sharded.parent / "s-000.tar").rename(sharded.parent / "S.TAR")
+    sharded.write_text(yaml.safe_dump({"train": "S.TAR", "names": ["a", "b"]}))
+    index = build_index(read_data(sharded), "train")
+    assert [path.name for path in index.paths] == [f"{n:04}.png" for n in range(4)]
+    assert len(index.boxes) == 8
+    np.testing.assert_array_equal(load_image(index.paths[0]).shape, (48, 64, 3))

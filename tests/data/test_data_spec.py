@@ -56,7 +56,7 @@ GOOD = "train: images\nval: images\nnames: [a, b]\n"
         ("names: [a]", "no split. Give 'train' and 'val'"),
         (GOOD + "path: nowhere", r"'nowhere' is no folder; tried /.*/nowhere"),
         (GOOD + "path: 7", "path: must be a folder's name, got 7"),
-        ("valid: images\n" + GOOD, "unknown key 'valid'. Did you mean 'val'?"),
+        ("valid: images\ntrain: images\nnames: [a, b]", "unknown key 'valid'. Did you mean 'val'?"),
         (GOOD + "nc: 3", "nc: 3, but there are 2 names"),
         ("train: images\n", "names: missing"),
         ("train: images\nnames: {0: a, 2: b}", "numbers must run from 0 to 1 without gaps"),
@@ -72,6 +72,13 @@ GOOD = "train: images\nval: images\nnames: [a, b]\n"
         ("train: /etc/passwd\nnames: [a]", "train: '/etc/passwd' lies outside"),
         ("train: images/../..\nnames: [a]", "lies outside"),
         (f"train: {'x' * 300}\nnames: [a]", "longer than 255 bytes"),
+        (f"train: {'x/' * 2000}\nnames: [a]", "the path is longer than 3800 bytes"),
+        ('train: "a\\0b"\nnames: [a]', r"'a\\x00b' cannot be a file's name"),
+        ('train: "\\uD800"\nnames: [a]', r"'\\ud800' cannot be a file's name"),
+        (GOOD + f"path: {'x' * 300}", "x' is no folder; tried"),
+        (GOOD + 'path: "a\\0b"', r"'a\\x00b' is no folder; tried"),
+        (GOOD + 'path: "\\uD800"', r"'\\ud800' is no folder; tried"),
+        (GOOD + "nc: 2020-99-99", "not valid YAML: month must be in 1..12"),
     ],
 )
 def test_says_what_is_wrong_in_one_line(tmp_path: Path, text: str, words: str) -> None:
@@ -114,6 +121,14 @@ def test_keys_that_other_tools_write_are_ignored_aloud(
 ) -> None:
     read_data(write(tmp_path, GOOD + "roboflow: {workspace: w}\n"))
     assert "unknown key 'roboflow' is ignored" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["minival", "trainval", "valid"])
+def test_a_further_split_is_no_slip_of_the_pen(
+    tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_data(write(tmp_path, GOOD + f"{key}: images\n"))
+    assert f"unknown key '{key}' is ignored" in caplog.text
 
 
 def test_an_alias_bomb_does_not_blow_up_in_the_message(tmp_path: Path) -> None:

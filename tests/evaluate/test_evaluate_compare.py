@@ -1,6 +1,7 @@
 """Two runs on the same images: 0 with itself, sure of what is sure, refused on other images."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,30 @@ def test_a_data_set_may_be_moved() -> None:
     assert fingerprint(IMAGES, truth, ("a",)) == fingerprint(moved, truth, ("a",))
 
 
+def test_names_that_are_not_utf8_have_a_fingerprint() -> None:
+    truth = truth_of(0)[:1]
+    names = (b"caf\xe9.jpg", b"caf\xe8.jpg")
+    one, other = (fingerprint([Path(os.fsdecode(name))], truth, ("a",)) for name in names)
+    assert one != other
+
+
+def test_a_run_of_times_is_refused(tmp_path: Path) -> None:
+    save_predictions(tmp_path / "predictions.json", [], [])
+    report = {"data": {"sha256": "x"}, "settings": {"task": "speed"}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(ConfigError, match="was run with --task speed"):
+        read_run(tmp_path)
+
+
+def test_predictions_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    truth = truth_of(0)
+    found = found_in(truth, 1)
+    other = run_of(tmp_path, found, truth)
+    (tmp_path / "predictions.json").write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match=r"predictions\.json: cannot be read: .*utf-8"):
+        compare(found, other, truth, IMAGES, resamples=5, seed=0)
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no run of prunus val .* report\.json is missing"):
         read_run(tmp_path / "nowhere")
@@ -129,8 +154,10 @@ def test_predictions_come_back_as_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '[{"image_id": 99, "bbox": [0, 0, 1, 1]}]', '[{"image_id": 0}]']
-)
+    "text",
+    [f'[{{"image_id": 0, "bbox": [0, 0, 1, 1], "score": 1{"0" * 400}, "category_id": 0}}]',
+     "{", "[1]", '[{"image_id": 99, "bbox": [0, 0, 1, 1]}]', '[{"image_id": 0}]'],
+)  # fmt: skip
 def test_a_damaged_results_file_is_one_clear_line(text: str) -> None:
     with pytest.raises(ConfigError, match=r"x\.json: no results file of these images"):
         from_json(text, IMAGES, "x.json")

@@ -38,6 +38,12 @@ def test_speed_takes_times_only(extra: dict[str, Any]) -> None:
         config(task="speed", **extra)
 
 
+def test_resamples_have_a_limit() -> None:
+    assert config(bootstrap=100_000).bootstrap == 100_000
+    with pytest.raises(ConfigError, match="--bootstrap: expected less than or equal to 100000"):
+        config(bootstrap=100_001)
+
+
 def test_a_score_needs_its_row() -> None:
     assert config(save_txt=True, save_conf=True).save_conf
     with pytest.raises(ConfigError, match="--save-conf is a column of --save-txt"):

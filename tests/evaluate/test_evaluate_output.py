@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from prunus.core.records import Detections
 from prunus.evaluate.average_precision import average_precision
@@ -12,9 +13,10 @@ from prunus.evaluate.coco import coco_metrics
 from prunus.evaluate.evaluation import ClassMetrics, Evaluation
 from prunus.evaluate.intervals import intervals_of
 from prunus.evaluate.match import match_images
-from prunus.evaluate.plots import NAMED, plot_confusion, plot_curves
+from prunus.evaluate.plots import NAMED, literal, plot_confusion, plot_curves
 from prunus.evaluate.tables import coco_table, count_by_size, speed_table, yolov5_table
 from prunus.evaluate.truth import Labels
+from prunus.report.training import plot_labels
 
 SMALL, LARGE = (0, 0, 20, 20), (30, 30, 150, 150)
 
@@ -95,6 +97,20 @@ def test_stages_add_up(evaluation: Evaluation) -> None:
         ["nms", "0.50"],
         ["together", "21.50"],
     ]
+
+
+@pytest.mark.parametrize("name", ["$_$", "$", "$\\frac$", "a\\$b$c", "$$"])
+def test_names_that_look_like_formulas_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    figures = average_precision(
+        rng.random((9, 10)) < 0.5, rng.random(9).astype(np.float32), np.zeros(9, int),
+        np.zeros(9, int),
+    )  # fmt: skip
+    plot_curves(tmp_path / "curves.png", figures, [name])
+    plot_confusion(tmp_path / "confusion.png", np.ones((2, 2), int), [name])
+    plot_labels(tmp_path / "labels.png", np.full((1, 5), 0.5, np.float32), [name])
+    text = Text(0, 0, literal(name))
+    assert text._preprocess_math(literal(name)) == (name, False)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("classes", [0, 2, NAMED + 30])

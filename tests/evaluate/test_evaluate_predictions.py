@@ -28,12 +28,6 @@ def test_holds_one_entry_a_detection(tmp_path: Path) -> None:
     ]
 
 
-def test_classes_get_the_ids_they_are_given(tmp_path: Path) -> None:
-    save_predictions(tmp_path / "predictions.json", FOUND, IMAGES, category_ids=[1, 90])
-    entries = json.loads((tmp_path / "predictions.json").read_text())
-    assert [entry["category_id"] for entry in entries] == [90, 1]
-
-
 def test_no_detections_are_an_empty_list(tmp_path: Path) -> None:
     save_predictions(tmp_path / "predictions.json", [detections()], IMAGES[:1])
     assert json.loads((tmp_path / "predictions.json").read_text()) == []

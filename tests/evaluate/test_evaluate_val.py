@@ -267,3 +267,18 @@ def test_images_that_come_twice_or_from_elsewhere_are_a_bug() -> None:
         evaluate(Oracle(FOUND), batches_of([0, 0]), index_of(*LABELS))
     with pytest.raises(ValueError, match=r"3\.jpg: in the batches more often"):
         evaluate(Oracle(FOUND), batches_of([0, 3]), index_of(*LABELS[:2]))
+
+
+@pytest.mark.parametrize("single_class", [False, True])
+def test_other_names_of_the_classes_are_said_once(
+    single_class: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = index_of([(0, 10, 10, 50, 50)])
+    runner = Oracle([[]], names=("cat", "owl", "dog"))
+    evaluate(runner, batches_of([0]), index, single_class=single_class)
+    assert caplog.text.count("class 1 is 'owl' to the model and 'dog' in the data set; 2 of 3") == (
+        not single_class
+    )
+    caplog.clear()
+    evaluate(Oracle([[]]), batches_of([0]), index)
+    assert caplog.text == ""

@@ -92,6 +92,16 @@ def test_images_left_out_and_leaks_count_too(small_set: Path, tmp_path: Path) ->
     assert "split-same-image" not in fast["rules"]
 
 
+def test_a_shard_that_cannot_be_read_is_above_any_limit(small_set: Path, tmp_path: Path) -> None:
+    (small_set.parent / "lost.tar").write_bytes(b"no tar")
+    text = small_set.read_text().replace("train: images/train", "train: [images/train, lost.tar]")
+    small_set.write_text(text)
+    report = checked(small_set, tmp_path / "out", max_problems=1.0)
+    assert report["rules"]["shard-unreadable"] == 1
+    assert data_check.status(report) == 1
+    assert "1 shards cannot be read at all" in (tmp_path / "out/check.md").read_text()
+
+
 def test_bad_input_is_an_error_not_a_share(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         checked(tmp_path / "none.yaml", tmp_path / "out")

@@ -15,6 +15,7 @@ from prunus.data.spec import read_data
 from prunus.evaluate.config import ValConfig
 from prunus.model.build import build_detector
 from prunus.model.spec import read_arch
+from prunus.pipeline import val as pipeline_val
 from prunus.pipeline.val import val
 from prunus.weights.native import save_weights
 
@@ -63,6 +64,28 @@ def test_writes_predictions_pictures_and_a_report(
     assert set(report["background"]) >= {"images", "false_positives_per_image"}
     assert len(report["data"]["sha256"]) == 64
     assert json.loads((tmp_path / "report.json").read_text())["verb"] == "val"
+
+
+def test_a_picture_that_fails_costs_neither_predictions_nor_report(
+    model: Path, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no picture")
+
+    monkeypatch.setattr(pipeline_val, "plot_curves", fail)
+    with pytest.raises(ValueError, match="no picture"):
+        judged(tmp_path, orchard, model, plots=True)
+    assert {"predictions.json", "report.json"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_a_confusion_matrix_of_too_many_classes_is_left_out(
+    model: Path, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_val, "MOST_CONFUSED", 1)
+    report = judged(tmp_path, orchard, model, plots=True)
+    assert "confusion" not in report
+    assert (tmp_path / "curves.png").exists()
+    assert not (tmp_path / "confusion.png").exists()
 
 
 def test_both_metrics_are_shown_by_name(

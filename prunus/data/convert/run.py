@@ -47,9 +47,10 @@ def write_data_set(
         The new YAML.
 
     Raises:
-        DataError: Two classes have one name, which this format cannot tell apart, or the disk is
-            full.
+        DataError: Two classes have one name, which this format cannot tell apart, images lie in
+            the folder already, or the disk is full.
     """
+    _refuse_old_images(TARGETS[target], indices, folder)
     if target != "yolo" and len(set(spec.names)) < len(spec.names):
         raise DataError(
             f"{spec.path}: names: two classes are called alike; {target} knows classes by name. "
@@ -70,6 +71,17 @@ def write_data_set(
     }
     write_text(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return folder / YAML
+
+
+def _refuse_old_images(kind: Target, indices: Mapping[str, ImageIndex], folder: Path) -> None:
+    """Refuse a folder whose images new labels would be mixed with."""
+    for split in indices:
+        home = folder / kind.image_folder(split)
+        if home.exists():
+            raise DataError(
+                f"{home}: is there already, whole or half written. Remove it, or choose another "
+                "folder with --out."
+            )
 
 
 def _write(kind: Target, indices: Mapping[str, ImageIndex], folder: Path, *, copy: bool) -> None:

@@ -138,7 +138,7 @@ def image_folder(root: Path, file: Path, content: CocoFile) -> Path:
     """Return the folder that `file_name`s are relative to: the first place where images are.
 
     Raises:
-        DataError: None of the usual places holds one of the first images.
+        DataError: None of the usual places holds one of some images spread over the list.
     """
     stem = file.stem.removeprefix("instances_")
     parent = file.parent
@@ -148,11 +148,12 @@ def image_folder(root: Path, file: Path, content: CocoFile) -> Path:
         parent.parent,
     ]  # fmt: skip
     inside = [place for place in dict.fromkeys(places) if place.is_relative_to(root)]
-    first = [name for name, _ in content.images[:TRIED_IMAGES]]
+    step = -(-len(content.images) // TRIED_IMAGES) or 1
+    some = [name for name, _ in content.images[::step]]  # all over: the first may be missing
     for place in inside:
-        if any((place / name).exists() for name in first):
+        if any(os.path.exists(place / name) for name in some):  # noqa: PTH110 - never raises
             return place
-    tried = ", ".join(str(place / first[0]) for place in inside) if first else "no image listed"
+    tried = ", ".join(str(place / some[0]) for place in inside) if some else "no image listed"
     raise DataError(
         f"{file}: its images were not found; tried {printable(tried)}. "
         "Set 'path' to the folder that holds both, with the images in images/ or beside the JSON."

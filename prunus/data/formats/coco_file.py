@@ -1,7 +1,6 @@
 """A COCO JSON, read and checked: which images, which annotations belong to each."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,10 @@ from prunus.core.errors import DataError
 MAX_JSON_BYTES = 2 << 30
 """COCO's largest file, of 118,287 images, has 449 MB."""
 FEWEST_RING_NUMBERS = 6
+MAX_SIDE_PX = 1 << 31
+"""Sides beyond are taken for not stated: no image format knows larger ones."""
+MAX_COORDINATE_PX = 1e9
+"""A polygon further out is no slip of the pen, and squares of it must fit single precision."""
 
 
 class Annotation(NamedTuple):
@@ -66,16 +69,17 @@ def parse(file: Path) -> CocoFile:
     problems: list[tuple[str, str]] = []
     run_lengths = 0
     for number, item in enumerate(content.get("annotations", []), start=1):
-        if not isinstance(item, dict) or item.get("image_id") not in places:
+        place = _place(item, places)
+        if place is None:
             problems.append((f"annotation {number}: of no image: box dropped", "box-coordinates"))
             continue
         try:
             read, is_rle = _annotation(number, item)
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
             message = f"annotation {number}: {error or 'no box'}: box dropped"
             problems.append((" ".join(message.split()), "box-coordinates"))
             continue
-        annotations[places[item["image_id"]]].append(read)
+        annotations[place].append(read)
         run_lengths += is_rle and not read.crowd
     return CocoFile(categories, images, annotations, run_lengths, problems)
 
@@ -111,9 +115,14 @@ def _images(
         seen.add(item["file_name"])
         places[item["id"]] = len(images)
         sides = item.get("height"), item.get("width")
-        stated = all(isinstance(side, int) and side > 0 for side in sides)
+        stated = all(isinstance(side, int) and 0 < side < MAX_SIDE_PX for side in sides)
         images.append((item["file_name"], sides if stated else None))  # type: ignore[arg-type]
     return images, places
+
+
+def _place(item: Any, places: dict[object, int]) -> int | None:
+    image = item.get("image_id") if isinstance(item, dict) else None
+    return places.get(image) if isinstance(image, int | float | str) else None
 
 
 def _categories(listed: list[Any]) -> dict[int, str]:
@@ -131,7 +140,7 @@ def _annotation(number: int, item: dict[str, Any]) -> tuple[Annotation, bool]:
     """Return an annotation, and whether its mask is run-length coded.
 
     Raises:
-        TypeError, ValueError, KeyError: It has no category or box.
+        TypeError, ValueError, KeyError, OverflowError: It has no category or box.
     """
     if "bbox" not in item or "category_id" not in item:
         raise ValueError("no 'bbox' or no 'category_id'")
@@ -151,7 +160,7 @@ def _rings(mask: list[Any]) -> tuple[NDArray[np.float64], ...]:
     for ring in mask:
         points = [float(value) for value in ring]
         if len(points) >= FEWEST_RING_NUMBERS and len(points) % 2 == 0:
-            if not all(map(math.isfinite, points)):
-                raise ValueError("segmentation is not finite")
+            if not all(abs(value) <= MAX_COORDINATE_PX for value in points):  # nor NaN
+                raise ValueError("segmentation is not finite, or far outside the image")
             rings.append(np.array(points).reshape(-1, 2))
     return tuple(rings)

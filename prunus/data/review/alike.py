@@ -117,25 +117,29 @@ def near_images(root: Path, splits: Mapping[str, Fingerprints]) -> list[Problem]
     """Name the images of later splits that nearly equal one of an earlier split."""
     found = []
     for (early, a), (late, b) in combinations(splits.items(), 2):
-        told: set[int] = set()
         for one, other in _near_pairs(a, b):
-            if other in told or a.contents[one] == b.contents[other]:
-                continue
-            told.add(other)
             message = f"{late}: nearly the same picture is in {early}: {_below(root, a.paths[one])}"
             found.append(Problem(b.paths[other], None, message, "split-near-image"))
     return found
 
 
 def _near_pairs(a: Fingerprints, b: Fingerprints) -> Iterator[tuple[int, int]]:
-    """Yield positions in both, the hash deciding first: 64-bit words against megabytes."""
+    """Yield positions in both, each image of `b` once at most, and none that are the same bytes.
+
+    The hash decides first: 64-bit words against megabytes.
+    """
+    told = np.zeros(len(b.hashes), dtype=bool)
     for start in range(0, len(a.hashes), ROWS_AT_ONCE):
         rows = a.hashes[start : start + ROWS_AT_ONCE]
-        bits = np.bitwise_count(rows[:, None] ^ b.hashes[None])
-        for row, column in zip(*np.nonzero(bits <= MOST_BITS), strict=True):
-            gap = a.thumbnails[start + row].astype(np.float32) - b.thumbnails[column]
-            if float(np.sqrt(np.mean(gap * gap))) <= MOST_NOISE:
-                yield start + int(row), int(column)
+        close = np.bitwise_count(rows[:, None] ^ b.hashes[None]) <= MOST_BITS
+        for column in np.flatnonzero(close.any(axis=0) & ~told):
+            near = start + np.flatnonzero(close[:, column])
+            gaps = a.thumbnails[near].astype(np.float32) - b.thumbnails[column]
+            for row in near[np.sqrt((gaps * gaps).mean(axis=1)) <= MOST_NOISE]:
+                if a.contents[row] != b.contents[column]:
+                    told[column] = True
+                    yield int(row), int(column)
+                    break
 
 
 def _below(root: Path, path: Path) -> Path:
