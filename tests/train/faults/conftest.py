@@ -107,6 +107,6 @@ def words(data: Path, tiny: Path) -> Callable[..., list[str]]:
             **{name.replace("_", "-"): value for name, value in settings.items()},
         }  # fmt: skip
         flags = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-        return ["train", *flags, "--no-auto-anchor"]
+        return ["train", *flags, "--no-auto-anchor", "--no-plots"]
 
     return make

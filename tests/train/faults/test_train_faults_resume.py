@@ -10,7 +10,7 @@ import torch
 
 from prunus.cli.main import main
 from prunus.core.errors import TrainingError
-from prunus.core.runs import LOG, reopen
+from prunus.core.runs import LOG, REPORT, reopen
 from prunus.train import start
 from prunus.train.checkpoint import FORMAT_VERSION, LAST, PREVIOUS, STATE
 from prunus.train.config import TrainConfig
@@ -21,11 +21,12 @@ from prunus.weights.native import save_weights
 MakeSettings = Callable[..., TrainConfig]
 
 
-def make_run(project: Path, name: str, age_s: int) -> Path:
-    """A run folder with two states."""
+def make_run(project: Path, name: str, age_s: int, epoch: int = 1) -> Path:
+    """A run folder with two states of a training of three epochs."""
     folder = project / "train" / name
     folder.mkdir(parents=True)
-    texts = dict.fromkeys(("architecture", "progress", "settings", "origin"), "{}")
+    texts: dict[str, object] = dict.fromkeys(("architecture", "progress", "origin"), "{}")
+    texts |= {"settings": '{"epochs": 3}', "position": {"epoch": epoch}}
     for number in (1, 2):
         state = {"format_version": FORMAT_VERSION, "number": number, "w": torch.ones(4), **texts}
         write_sealed(folder / STATE, state, folder / PREVIOUS)
@@ -48,6 +49,13 @@ def test_the_newest_run_with_a_whole_state_is_found(
     (new / PREVIOUS).write_bytes(b"rot")
     assert find_run(AUTO, tmp_path) == middle
     assert "c/state.pt: cut off" in caplog.text
+
+
+def test_a_run_that_has_ended_and_reported_is_passed_over(tmp_path: Path) -> None:
+    old, ended = make_run(tmp_path, "a", 9), make_run(tmp_path, "b", 1, epoch=3)
+    assert find_run(AUTO, tmp_path) == ended, "its report is missing"
+    (ended / REPORT).write_text("{}")
+    assert find_run(AUTO, tmp_path) == old
 
 
 def test_a_run_that_is_at_work_is_passed_over(tmp_path: Path, settings: MakeSettings) -> None:
