@@ -1,8 +1,9 @@
 """`prune`: weights (+ data) → fewer channels, really removed; before and after side by side."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import islice, takewhile
 from typing import Any, cast
 
 from torch import Tensor
@@ -14,19 +15,22 @@ from prunus.core.runs import Run, start
 from prunus.export.benchmark import measure_latency
 from prunus.model.channels.table import ChannelTable
 from prunus.model.channels.trace import trace
+from prunus.model.cost import count_flops, count_parameters
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
+from prunus.pipeline.blocks import Paths, best_of, cheapest_blocks
 from prunus.pipeline.images import DetectorImages
 from prunus.pipeline.latency import RuntimeLatency
 from prunus.pipeline.models import model_facts, rounded_size, stored_megabytes
-from prunus.prune.blocks.damage import block_damage
-from prunus.prune.blocks.find import Block, removable_blocks
-from prunus.prune.blocks.remove import left_out, remove_blocks
+from prunus.prune.blocks.find import Block
+from prunus.prune.blocks.remove import remove_blocks
+from prunus.prune.budget import Budget
 from prunus.prune.config import PruneConfig
 from prunus.prune.costs import Costs, flops_costs, params_costs
 from prunus.prune.detectors import probe, published_input, row_paths
 from prunus.prune.evidence import Calibration
+from prunus.prune.repair.choose import held_out_error
 from prunus.prune.run import PruneResult, preview
 from prunus.prune.run import prune as prune_network
 from prunus.prune.selection import Selection
@@ -87,25 +91,64 @@ class _Job:
 
     def cut(self) -> PruneResult:
         """Take out blocks, if any are to go, and prune."""
-        lighter, blocks = self._without_blocks()
-        result = prune_network(lighter, probe(lighter), **self._arguments(lighter))
-        return replace(result, plan=result.plan.model_copy(update={"blocks": blocks}))
+        if self.settings.remove_blocks != "auto":
+            return self._cut_without(self._blocks())
+        calibration = cast(Calibration, self._calibration)
+        removals = takewhile(self._over_budget, self._cheapest_blocks())
+        error = held_out_error(self.detector, calibration, cast(int, calibration.total))
+        return best_of(removals, self._cut_without, lambda result: result.model, error)
 
-    def _without_blocks(self) -> tuple[Detector, tuple[str, ...]]:
-        """Return the detector without the blocks that lose least for what they save."""
-        calibration = self._calibration
-        if self.settings.remove_blocks == 0 or calibration is None:
-            return self.detector, ()
-        gone: list[str] = []
-        names = {block.path: block for block in removable_blocks(self.detector)}
-        for _ in range(min(self.settings.remove_blocks, len(names))):
-            left = [path for path in names if path not in gone]
-            with left_out(self.detector, gone):
-                images = cast(Iterable[Tensor], calibration.batches())
-                damage = block_damage(self.detector, left, images)
-            gone.append(min(left, key=lambda path: damage[path] / self._saved(names[path])))
-            log.info("block %s: taken out, relative error %.3f", gone[-1], damage[gone[-1]])
-        return remove_blocks(self.detector, gone), tuple(gone)
+    def _cut_without(self, blocks: Paths) -> PruneResult:
+        lighter = remove_blocks(self.detector, blocks)
+        result = prune_network(lighter, probe(lighter), **self._arguments(lighter))
+        return replace(
+            result,
+            plan=result.plan.model_copy(update={"blocks": blocks}),
+            selection=self._of_the_dense(result.selection, lighter),
+        )
+
+    def _of_the_dense(self, selection: Selection, lighter: Detector) -> Selection:
+        """Return a selection in a detector without blocks, its shares those of the whole one."""
+        left = self._share_left(lighter)
+        return replace(
+            selection,
+            budget=Budget(selection.budget.kind, selection.budget.goal * left),
+            asked=selection.asked * left,
+            achieved=selection.achieved * left,
+        )
+
+    def _over_budget(self, blocks: Paths) -> bool:
+        """Return whether channels still have to go when these blocks are gone."""
+        lighter = remove_blocks(self.detector, blocks)
+        if self.latency is None:
+            return cast(float, self._share) < self._share_left(lighter)
+        costs = self.latency.costs(lighter, trace(lighter, probe(lighter)))
+        return costs.total({}) > self._latency_ms
+
+    @property
+    def _share(self) -> float | None:
+        """Return the share of the parameters or FLOPs to keep, if one is the budget."""
+        return self.settings.params or self.settings.flops
+
+    @property
+    def _latency_ms(self) -> float:
+        dense_ms = cast(RuntimeLatency, self.latency).dense_ms
+        return self.settings.latency_ms or dense_ms / cast(float, self.settings.speedup)
+
+    def _share_left(self, lighter: Detector) -> float:
+        """Return the share of the budgeted count that a detector without blocks has; else 1."""
+        if self._share is None:
+            return 1.0
+        count: Callable[[Detector], int] = count_parameters if self.settings.params else count_flops
+        return count(lighter) / count(self.detector)
+
+    def _blocks(self) -> Paths:
+        """Return the blocks that go first: the number that was asked for, or all there are."""
+        count = cast(int, self.settings.remove_blocks)
+        return tuple(islice(self._cheapest_blocks(), count + 1))[-1] if count else ()
+
+    def _cheapest_blocks(self) -> Iterator[Paths]:
+        return cheapest_blocks(self.detector, cast(Calibration, self._calibration), self._saved)
 
     def _saved(self, block: Block) -> float:
         """Return what a block costs: milliseconds under a latency budget, else operations."""
@@ -113,8 +156,10 @@ class _Job:
 
     def preview(self) -> dict[str, object]:
         """Say what would be removed; return the report."""
-        lighter, blocks = self._without_blocks()
+        blocks = self._blocks()
+        lighter = remove_blocks(self.detector, blocks)
         table, selection = preview(lighter, probe(lighter), **self._arguments(lighter))
+        selection = self._of_the_dense(selection, lighter)
         dense_table = trace(self.detector, probe(self.detector)) if blocks else table
         kept = {width.name: width.after for width in selection.widths}
         log.info("%s", selection.table())
@@ -147,7 +192,7 @@ class _Job:
         settings = self.settings
         automatic = settings.round_to == "auto"
         return {
-            **self._budget(),
+            **self._budget(lighter),
             "criterion": settings.criterion,
             "scope": settings.scope,
             "round_to": 8 if automatic else settings.round_to,
@@ -163,13 +208,23 @@ class _Job:
             "seed": settings.seed,
         }
 
-    def _budget(self) -> dict[str, float]:
-        settings = self.settings
+    def _budget(self, lighter: Detector) -> dict[str, float]:
+        """Return the budget of a detector without blocks: shares are of the whole one.
+
+        Raises:
+            PruningError: It is kept already.
+        """
         if self.latency is not None:
-            asked = settings.latency_ms or self.latency.dense_ms / cast(float, settings.speedup)
-            return {"latency_ms": asked}
-        shares = {"percent": settings.percent, "params": settings.params, "flops": settings.flops}
-        return {name: share for name, share in shares.items() if share} or {"percent": HALF}
+            return {"latency_ms": self._latency_ms}
+        if self._share is None:
+            return {"percent": self.settings.percent or HALF}
+        kind, left = "params" if self.settings.params else "flops", self._share_left(lighter)
+        if self._share >= left:
+            raise PruningError(
+                f"--{kind} {self._share:g}: without its blocks it has {left:.3f} already. "
+                "Ask for less, or take out fewer with --remove-blocks."
+            )
+        return {kind: self._share / left}
 
     @cached_property
     def _calibration(self) -> Calibration | None:

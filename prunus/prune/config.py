@@ -55,11 +55,10 @@ class PruneConfig(RunSettings):
         None, "no layer loses more than this share of its channels", gt=0, lt=1
     )
     keep: tuple[Row, ...] = setting((), "rows of the model whose channels all stay")
-    remove_blocks: int = setting(
+    remove_blocks: Annotated[int, Field(ge=0)] | Literal["auto"] = setting(
         0,
-        "first take out this many whole blocks, those that lose least for what they save; needs "
-        "--data",
-        ge=0,
+        "first take out this many whole blocks, those that lose least for what they save; auto: as "
+        "many as leave a better network at the same budget; needs --data",
     )
     repair: Literal["ridge", "bn", "none"] = setting(
         "ridge",
@@ -92,4 +91,14 @@ class PruneConfig(RunSettings):
             raise ValueError(f"give one budget, not {' and '.join(given)}.")
         if self.remove_blocks and not (self.data and self.calibration_images):
             raise ValueError("--remove-blocks: looks at training images. Give --data.")
+        if self.remove_blocks == "auto":
+            if not given or self.percent:
+                raise ValueError(
+                    "--remove-blocks auto: needs a budget that blocks and channels share: --flops, "
+                    "--params, --latency-ms or --speedup."
+                )
+            if self.dry_run:
+                raise ValueError(
+                    "--remove-blocks auto: is decided by cutting. Give a number with --dry-run."
+                )
         return self

@@ -241,3 +241,49 @@ def test_carriers_are_used_where_they_pay_and_widths_stay(
     assert plain["carriers"] is None
     assert carried["carriers"]["groups"]
     assert carried["after"]["params"] == plain["after"]["params"]
+
+
+def test_shares_are_of_the_whole_detector_when_blocks_go(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    report = cut(weights, tmp_path / "p", data=orchard, flops=0.8, remove_blocks=2, repair="none")
+    assert report["after"]["gflops"] / report["before"]["gflops"] == pytest.approx(0.8, abs=0.02)
+    assert report["asked"] == pytest.approx(0.8)
+    assert report["achieved"] == pytest.approx(
+        report["after"]["gflops"] / report["before"]["gflops"], abs=1e-3
+    )
+
+
+def test_blocks_that_keep_the_budget_alone_are_said(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PruningError, match=r"--flops 0.99: without its blocks .* has 0\.\d+ alr"):
+        cut(weights, tmp_path / "p", data=orchard, flops=0.99, remove_blocks=4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"percent": 0.3}, "needs a budget that blocks and channels share"),
+        ({}, "needs a budget that blocks and channels share"),
+        ({"flops": 0.8, "dry_run": True}, "is decided by cutting"),
+    ],
+)
+def test_what_decides_on_blocks_is_needed(
+    weights: Path, orchard: Path, tmp_path: Path, settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"--remove-blocks auto: {reason}"):
+        cut(weights, tmp_path / "p", data=orchard, remove_blocks="auto", **settings)
+
+
+def test_as_many_blocks_go_as_leave_a_better_network(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    """Of a random network every block is worth little: what is cut without them is no worse."""
+    report = cut(
+        weights, tmp_path / "p", data=orchard, flops=0.8, remove_blocks="auto", repair="bn"
+    )
+    assert report["achieved"] <= 0.8
+    smaller = load_weights(Path(report["weights"])).detector
+    repeats = sum(len(row.m) for row in smaller.model if type(row).__name__ == "C3")
+    assert repeats == 11 - len(report["blocks"])

@@ -6,6 +6,7 @@ refitted on its own.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -76,9 +77,8 @@ def repair(
     if method == "ridge" and observation is None:
         observation = observe(model, table, calibration)
     total = _count(calibration, observation)
-    judging = max(1, total // JUDGING_SHARE) if total > 1 else 0
-    fitting = total - judging
-    error = judge(model, calibration, fitting if judging else 0)
+    fitting = fitting_batches(total)
+    error = held_out_error(model, calibration, total)
     best = smaller
     errors = {"as cut": error(smaller)}
     kept = "as cut"
@@ -95,7 +95,7 @@ def repair(
         cuts = cut_layers(solved, model, table, tags, observation)
         solve_from_dense_(cuts, solved, model, observation, fitting)
         consider("ridge", solved)
-        if judging:
+        if fitting < total:
             walked = copy.deepcopy(solved)
             cuts = cut_layers(walked, model, table, tags, observation)
             layers = tuple(walk_(cuts, walked, model, observation, fitting))
@@ -105,6 +105,19 @@ def repair(
     outcome = Repair(errors, kept, layers)
     log.info("%s", outcome.summary())
     return best, outcome
+
+
+def fitting_batches(total: int) -> int:
+    """Return how many of the first batches a repair is fitted to; the others judge it."""
+    return total - max(1, total // JUDGING_SHARE) if total > 1 else total
+
+
+def held_out_error(
+    model: nn.Module, calibration: Calibration, total: int
+) -> Callable[[nn.Module], float]:
+    """Return `judge.judge` on the batches that nothing is fitted to; a single batch is all."""
+    fitting = fitting_batches(total)
+    return judge(model, calibration, fitting if fitting < total else 0)
 
 
 def _count(calibration: Calibration, observation: Observation | None) -> int:
