@@ -7,19 +7,20 @@ dense network's time alone, and with the uniform 50 % cut as a second fixed poin
 """
 
 import argparse
-import importlib
 import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import torch
 
 from prunus.core.machine import machine_facts, package_versions
-from prunus.export.backends import find_writer, open_runner
+from prunus.export.backends import BACKENDS, find_writer
 from prunus.export.benchmark import torch_threads
+from prunus.export.form import Form
 from prunus.export.latency.predict import Layers, correction, layers_ms, predict
 from prunus.export.latency.table import LatencyTable, measure
 from prunus.export.latency.timing import time_in_turn
@@ -61,34 +62,19 @@ def eager_call(detector: Detector, side: int, _folder: Path) -> Call:
     return call
 
 
-def onnx_call(detector: Detector, side: int, folder: Path) -> Call:
-    suffix, write = find_writer("onnx")
+def exported_call(runtime: str, detector: Detector, side: int, folder: Path) -> Call:
+    suffix, write = find_writer(runtime)
     path = folder / f"{id(detector)}{suffix}"
-    write(detector, path, size_hw=(side, side))
-    runner = open_runner(path, device="cpu", threads=1)
+    write(detector, path, Form((side, side)))
+    runner = BACKENDS[runtime].open(path, device="cpu", precision="fp32", threads=1)
     image = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
     return lambda: runner(image)
 
 
-def openvino_call(detector: Detector, side: int, folder: Path) -> Call:
-    openvino = importlib.import_module("openvino")  # only where this runtime is asked for
-    suffix, write = find_writer("onnx")
-    path = folder / f"{id(detector)}{suffix}"
-    write(detector, path, size_hw=(side, side))
-    settings = {
-        "INFERENCE_NUM_THREADS": 1,
-        "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
-    image = torch.rand(1, 3, side, side).numpy()
-    return lambda: request.infer({0: image})
-
-
 CALLS: dict[str, Callable[[Detector, int, Path], Call]] = {
     "torch": eager_call,
-    "onnx": onnx_call,
-    "openvino": openvino_call,
+    "onnx": partial(exported_call, "onnx"),
+    "openvino": partial(exported_call, "openvino"),
 }
 
 

@@ -113,6 +113,7 @@ def to_row(title: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
 def contestants(weights: Path, folder: Path) -> dict[str, tuple[Path, str]]:
     """Return title -> file and precision: torch, and each runtime's file of the same weights."""
     from prunus.export.backends import BACKENDS, find_writer
+    from prunus.export.form import Form
     from prunus.weights.files import load_weights
 
     found = {f"torch {precision}": (weights, precision) for precision in PRECISIONS}
@@ -121,7 +122,7 @@ def contestants(weights: Path, folder: Path) -> dict[str, tuple[Path, str]]:
         if runtime in BACKENDS:
             suffix, write = find_writer(runtime)
             path = folder / f"{weights.stem}{suffix}"
-            write(detector, path, size_hw=(SIZE, SIZE), dynamic=True)
+            write(detector, path, Form((SIZE, SIZE), dynamic=True))
             found[f"{runtime} fp32"] = (path, "auto")
     return found
 

@@ -1,14 +1,20 @@
 """Errors that a user can cause and mend. Each message is one line: where, what it was, what to do.
 
-The command line prints a `PrunusError` as that one line and exits with 2; every other exception is
-a bug of ours and keeps its traceback.
+The command line prints a `PrunusError` as that one line and exits with its status; every other
+exception is a bug of ours and keeps its traceback.
 """
 
 from collections.abc import Iterable
 
 
 class PrunusError(Exception):
-    """Something that the user can put right."""
+    """Something that the user can put right.
+
+    Attributes:
+        status: What the command line exits with.
+    """
+
+    status = 2
 
 
 class ConfigError(PrunusError):
@@ -37,6 +43,12 @@ class PruningError(PrunusError):
 
 class ExportError(PrunusError):
     """A runtime file cannot be written, opened or trusted."""
+
+
+class ParityError(ExportError):
+    """An exported file does not compute what its detector does: a check that failed."""
+
+    status = 1
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ def write_atomically(
     *,
     previous: Path | None = None,
     size: int | None = None,
+    companion: str = "",
 ) -> None:
     """Let `write` fill a temporary file, flush it to the disk, then rename it onto `path`.
 
@@ -41,13 +42,15 @@ def write_atomically(
         previous: Where a file that stood at `path` is moved; None to replace it. At every moment
             the old one or the new one is whole, at `path` or here.
         size: Bytes that will be needed, for the message; default: those of the old file.
+        companion: Suffix of a second file that `write` leaves beside the first; it is renamed just
+            before. Between the two a reader may find the new one beside the old first one.
 
     Raises:
         PrunusError: The folder cannot be written, or the disk is full. The old file is as it was,
             or at `previous`.
     """
     pauses = iter(PAUSES_S)
-    while (error := _write_once(path, write, previous)) is not None:
+    while (error := _write_once(path, write, previous, companion)) is not None:
         pause = next(pauses, None) if error.errno in PASSING else None
         if pause is None:
             raise PrunusError(f"{path}: not written: {_reason(path, error, size)}") from error
@@ -56,7 +59,7 @@ def write_atomically(
 
 
 def _write_once(
-    path: Path, write: Callable[[Path], object], previous: Path | None
+    path: Path, write: Callable[[Path], object], previous: Path | None, companion: str
 ) -> OSError | None:
     """Write, or return what stood in the way."""
     import tempfile  # late, as yaml and hashlib below: 15 ms that --help need not pay
@@ -70,9 +73,10 @@ def _write_once(
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        temporary.chmod(0o644)  # afterwards: safetensors puts a file of its own in its place
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _sync(temporary)  # afterwards: safetensors puts a file of its own in its place
+        if companion:
+            _sync(temporary.with_suffix(companion))
+            temporary.with_suffix(companion).replace(path.with_suffix(companion))
         if previous is not None and path.exists():
             path.replace(previous)
         temporary.replace(path)
@@ -83,7 +87,16 @@ def _write_once(
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+                if companion:
+                    temporary.with_suffix(companion).unlink(missing_ok=True)
     return None
+
+
+def _sync(path: Path) -> None:
+    """Bring a temporary file to the disk, readable for all."""
+    path.chmod(0o644)
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def remove_leftovers(path: Path) -> None:

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from prunus.core.config import setting
 from prunus.core.runs import RunSettings
+from prunus.export.form import DEFAULT_OPSET, Form, Suppression
 
 Side = Annotated[int, Field(ge=32)]
 OPSETS = (12, 20)
@@ -39,13 +40,35 @@ class ExportConfig(_Sized):
         ("onnx",), "formats to write", "--include", "--format", min_length=1
     )
     dynamic: bool = setting(False, "any batch and any size, instead of --batch and --img")
-    opset: int = setting(17, "ONNX operator set", ge=OPSETS[0], le=OPSETS[1])
+    opset: int = setting(DEFAULT_OPSET, "ONNX operator set", ge=OPSETS[0], le=OPSETS[1])
+    half: bool = setting(False, "store the weights in half precision: half of the file")
+    nms: bool = setting(False, "ONNX: put out boxes too, suppressed inside the file")
+    confidence: float = setting(
+        0.25, "with --nms: least score of a box", "--conf-thres", "--conf", ge=0, lt=1
+    )
+    iou: float = setting(
+        0.45, "with --nms: overlap above which the weaker box goes", "--iou-thres", "--iou",
+        ge=0, le=1,
+    )  # fmt: skip
+    max_detections: int = setting(300, "with --nms: most boxes of an image", "--max-det", ge=1)
     data: Path | None = setting(
         None, "data set on whose validation images the file is checked; generated ones if not given"
     )
     check_images: int = setting(
         8, "images on which the file must compute what torch does", ge=1, le=1000
     )
+
+    @property
+    def form(self) -> Form:
+        suppression = Suppression(self.confidence, self.iou, self.max_detections)
+        return Form(
+            self.size_hw,
+            self.batch_size,
+            self.dynamic,
+            self.opset,
+            self.half,
+            suppression if self.nms else None,
+        )
 
 
 class BenchmarkConfig(_Sized):

@@ -12,6 +12,7 @@ from prunus.export.backends import BACKENDS, find_backend
 from prunus.export.benchmark import Latency, measure_latency
 from prunus.export.config import BenchmarkConfig
 from prunus.export.facts import Origin
+from prunus.export.form import Form
 from prunus.export.run import export
 from prunus.export.samples import painted_images
 from prunus.weights.files import load_weights
@@ -119,10 +120,9 @@ def _export(model: Path, path: Path, runtime: str, settings: BenchmarkConfig) ->
         checkpoint.detector,
         path,
         runtime,
-        settings.size_hw,
+        Form(settings.size_hw, settings.batch_size),
         painted_images(settings.size_hw, CHECK_IMAGES),
-        batch=settings.batch_size,
-        origin=Origin(checkpoint.sha256, checkpoint.licence),
+        Origin(checkpoint.sha256, checkpoint.licence),
     )
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from prunus.core.errors import ExportError
-from prunus.core.records import Size
 from prunus.data.letterbox import GREY
+from prunus.export.form import Form
 from prunus.model.detector import Detector
 
 FORMAT: Final = 1
@@ -67,6 +67,9 @@ Name = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 """Names reach terminals and file names: no escape sequences."""
 
 
+Precision = Literal["fp32", "fp16", "int8"]
+
+
 class Facts(BaseModel):
     """What an exported file says of itself.
 
@@ -81,6 +84,8 @@ class Facts(BaseModel):
         anchors_px: Per level, (width, height) of each anchor.
         parent_sha256: Of the weights file that it was made from, or "".
         licence: Of those weights.
+        precision: What the weights are stored in.
+        companion_sha256: Of the file that holds the weights, where that is another one; or "".
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -95,6 +100,8 @@ class Facts(BaseModel):
     anchors_px: tuple[tuple[tuple[float, float], ...], ...]
     parent_sha256: Name
     licence: Name
+    precision: Precision = "fp32"
+    companion_sha256: Name = ""
 
     @property
     def values(self) -> int:
@@ -131,16 +138,37 @@ def check_multiple(size_hw: Sequence[int], stride: int, where: str) -> None:
         )
 
 
-def facts_of(
-    detector: Detector, size_hw: Size | None, batch: int | None, origin: Origin = NO_ORIGIN
-) -> Facts:
+def check_precision(precision: str, known: Sequence[str], where: str) -> None:
+    """Check what a file is asked to compute in.
+
+    Raises:
+        ExportError: It cannot.
+    """
+    if precision not in ("auto", *known):
+        raise ExportError(
+            f"{where}: computes in {' or '.join(known)}, not in {precision}. "
+            "Leave --precision at auto."
+        )
+
+
+def check_cpu(device: str, where: str) -> None:
+    """Check where a file is asked to run that runs on the CPU only.
+
+    Raises:
+        ExportError: Elsewhere.
+    """
+    if device.strip().lower() not in ("", "auto", "cpu"):
+        raise ExportError(f"{where}: runs on the CPU, not on '{device}'. Give --device cpu.")
+
+
+def facts_of(detector: Detector, form: Form, origin: Origin = NO_ORIGIN) -> Facts:
     """Return the facts of a detector that is about to be written."""
     levels = zip(detector.anchors.tolist(), detector.strides, strict=True)
     return Facts(
         names=detector.names,
         stride=detector.stride,
-        size_hw=size_hw,
-        batch=batch,
+        size_hw=None if form.dynamic else form.size_hw,
+        batch=None if form.dynamic else form.batch,
         letterbox=Letterbox(),
         family=detector.spec.family,
         anchors_px=tuple(
@@ -149,6 +177,7 @@ def facts_of(
         ),
         parent_sha256=origin.sha256,
         licence=origin.licence,
+        precision="fp16" if form.half else "fp32",
     )
 
 
@@ -163,7 +192,8 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> Facts:
     Raises:
         ExportError: A fact is missing or wrong, or the file is newer than this program.
     """
-    missing = [key for key in Facts.model_fields if key not in metadata]
+    needed = [key for key, field in Facts.model_fields.items() if field.is_required()]
+    missing = [key for key in (FORMAT_KEY, *needed) if key not in metadata]
     if missing:
         raise ExportError(
             f"{where}: not written by prunus: its metadata lack {', '.join(missing)}. "
@@ -171,7 +201,8 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> Facts:
         )
     if sum(map(len, metadata.values())) > MAX_METADATA_CHARACTERS:
         raise ExportError(f"{where}: its metadata are too long to be those of a detector.")
-    values = {key: _parse(metadata[key], key, where) for key in Facts.model_fields}
+    known = [key for key in Facts.model_fields if key in metadata]
+    values = {key: _parse(metadata[key], key, where) for key in known}
     written_as = values[FORMAT_KEY]
     if isinstance(written_as, int) and written_as > FORMAT:
         raise ExportError(

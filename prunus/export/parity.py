@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunus.core.errors import ExportError
+from prunus.core.errors import ParityError
 from prunus.core.records import Runner
 from prunus.evaluate.nms import non_maximum_suppression
 
@@ -53,16 +53,15 @@ def check_parity(reference: Runner, exported: Runner, images: Tensor) -> Parity:
         images: (B, 3, H, W) uint8, of a size that both take.
 
     Raises:
-        ExportError: They differ by more than MAX_RELATIVE or MAX_BOX_PX; it holds the figures.
+        ParityError: They differ by more than MAX_RELATIVE or MAX_BOX_PX; it holds the figures.
     """
     parity = compare(reference, exported, images)
     if not parity.holds:
-        raise ExportError(
+        raise ParityError(
             f"the exported model does not compute what torch does on {parity.images} images: "
             f"values differ by up to {parity.max_absolute:.3g}, relative {parity.max_relative:.3g} "
             f"(allowed {MAX_RELATIVE:g}), boxes by {parity.max_box_px:.3g} px "
             f"(allowed {MAX_BOX_PX:g}). "
-            "Nothing was written; try another --opset."
         )
     return parity
 
@@ -73,9 +72,9 @@ def compare(reference: Runner, exported: Runner, images: Tensor) -> Parity:
     boxes = 0
     for part in torch.split(images, exported.batch or TOGETHER):
         expected = reference(part).float().cpu()
-        found = exported(_filled(part, exported.batch))[: len(part)].float().cpu()
+        found = exported(filled(part, exported.batch))[: len(part)].float().cpu()
         if expected.shape != found.shape:
-            raise ExportError(
+            raise ParityError(
                 f"the exported model's output is {tuple(found.shape)}, "
                 f"torch's {tuple(expected.shape)}."
             )
@@ -88,7 +87,7 @@ def compare(reference: Runner, exported: Runner, images: Tensor) -> Parity:
     return Parity(absolute, relative, box_px, boxes, len(images))
 
 
-def _filled(images: Tensor, batch: int | None) -> Tensor:
+def filled(images: Tensor, batch: int | None) -> Tensor:
     """Repeat the last image until there are `batch`."""
     if batch is None or len(images) == batch:
         return images

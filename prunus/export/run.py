@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from prunus.core.console import log
-from prunus.core.errors import ExportError
+from prunus.core.errors import ExportError, ParityError
 from prunus.core.files import megabytes, sha256, write_atomically
-from prunus.core.records import Size
 from prunus.data.letterbox import GREY
-from prunus.export.backends import BACKENDS, DEFAULT_OPSET, find_writer
+from prunus.export.backends import BACKENDS, find_writer
+from prunus.export.blame import first_layer_off
 from prunus.export.config import ExportConfig
 from prunus.export.facts import NO_ORIGIN, Origin, check_multiple
-from prunus.export.parity import Parity, check_parity
+from prunus.export.form import Form
+from prunus.export.onnx_suppression import check_suppression
+from prunus.export.parity import Parity, check_parity, filled
 from prunus.export.samples import images_of_data, painted_images
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
@@ -44,16 +46,12 @@ class ExportResult:
     seconds: float
 
 
-def export(  # noqa: PLR0913 - each is a flag of its own that every exporter has
+def export(
     detector: Detector,
     path: Path,
     format_name: str,
-    size_hw: Size,
+    form: Form,
     images: Tensor,
-    *,
-    batch: int = 1,
-    dynamic: bool = False,
-    opset: int = DEFAULT_OPSET,
     origin: Origin = NO_ORIGIN,
 ) -> ExportResult:
     """Write a detector for a runtime, open the file, and compare it with torch; else leave no file.
@@ -62,46 +60,63 @@ def export(  # noqa: PLR0913 - each is a flag of its own that every exporter has
         detector: Fused or not; left as it is.
         path: Replaced when all went well.
         format_name: Name in `backends.BACKENDS`.
-        size_hw: Input size in pixels.
+        form: What the file takes, and how it is stored.
         images: (B, 3, H, W) uint8 of that size, to compare on.
-        batch: Images that one call of the file takes.
-        dynamic: Any batch and size instead.
-        opset: ONNX operator set, for the formats that have one.
         origin: The weights file that the detector came from.
 
     Raises:
-        ExportError: Unknown format, impossible size, or the file does not compute what torch does.
+        ExportError: Unknown format, or impossible form.
+        ParityError: The file does not compute what torch does; the message names a layer.
     """
     suffix, write = find_writer(format_name)
     if path.suffix != suffix:
         raise ExportError(f"{path}: a file for {format_name} must end in {suffix}.")
-    check_multiple(size_hw, detector.stride, str(path))
+    check_multiple(form.size_hw, detector.stride, str(path))
     started = time.perf_counter()
-    reference = TorchRunner(fuse(detector), torch.device("cpu"), "fp32")
+    stored = _rounded(detector) if form.half else detector
     found: list[Parity] = []
 
     def write_and_check(temporary: Path) -> None:
         try:
-            write(
-                detector,
-                temporary,
-                size_hw=size_hw,
-                batch=batch,
-                dynamic=dynamic,
-                opset=opset,
-                origin=origin,
-            )
-            exported = BACKENDS[format_name].open(temporary, device="cpu")
-            found.append(check_parity(reference, exported, images))
-            if dynamic:  # the traced size may have been baked in
-                check_parity(reference, exported, _enlarged(images[:1], detector.stride))
+            write(detector, temporary, form, origin)
+            found.append(_check(stored, temporary, format_name, form, images))
         except ExportError as error:
-            reason = str(error).removeprefix(f"{temporary}: ")
-            raise ExportError(f"{path}: {reason}") from error
+            reason = (
+                str(error)
+                .replace(str(temporary), temporary.name)
+                .removeprefix(f"{temporary.name}: ")
+            )
+            raise type(error)(f"{path}: {reason}") from error
 
-    write_atomically(path, write_and_check)
+    write_atomically(path, write_and_check, companion=BACKENDS[format_name].companion)
     seconds = time.perf_counter() - started
-    return ExportResult(path, format_name, megabytes(path), sha256(path), found[0], seconds)
+    size = sum(map(megabytes, BACKENDS[format_name].files(path)))
+    return ExportResult(path, format_name, size, sha256(path), found[0], seconds)
+
+
+def _check(detector: Detector, path: Path, format_name: str, form: Form, images: Tensor) -> Parity:
+    """Compare a file with its detector; of a dynamic one also at a size that it was not traced at.
+
+    Raises:
+        ParityError: They differ.
+    """
+    reference = TorchRunner(fuse(detector), torch.device("cpu"), "fp32")
+    exported = BACKENDS[format_name].open(path, device="cpu", precision="fp32")
+    try:
+        parity = check_parity(reference, exported, images)
+        if form.dynamic:  # the traced size may have been baked in
+            check_parity(reference, exported, _enlarged(images[:1], detector.stride))
+        if form.suppression is not None:
+            check_suppression(reference, path, form, images)
+    except ParityError as error:
+        culprit = first_layer_off(detector, path, filled(images[:1], exported.batch))
+        raise ParityError(f"{error}{culprit}Nothing was written.") from error
+    return parity
+
+
+def _rounded(detector: Detector) -> Detector:
+    """Return the fused detector with weights as half precision holds them."""
+    return fuse(detector).half().float()
 
 
 def _enlarged(images: Tensor, stride: int) -> Tensor:
@@ -132,16 +147,13 @@ def run_export(settings: ExportConfig, folder: Path) -> tuple[ExportResult, ...]
                 checkpoint.detector,
                 folder / f"{settings.weights.stem}{suffix}",
                 name,
-                settings.size_hw,
+                settings.form,
                 images,
-                batch=settings.batch_size,
-                dynamic=settings.dynamic,
-                opset=settings.opset,
-                origin=Origin(checkpoint.sha256, checkpoint.licence),
+                Origin(checkpoint.sha256, checkpoint.licence),
             )
         except ExportError as error:
             written = ", ".join(str(done.path) for done in results) or "nothing"
-            raise ExportError(f"{error} Written before: {written}.") from error
+            raise type(error)(f"{error} Written before: {written}.") from error
         log.info("%s", describe(result))
         results.append(result)
     return tuple(results)

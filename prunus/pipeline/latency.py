@@ -12,6 +12,7 @@ from prunus.core.console import log
 from prunus.core.records import Runner
 from prunus.export.backends import BACKENDS
 from prunus.export.benchmark import torch_threads
+from prunus.export.form import Form
 from prunus.export.latency.predict import Layers, correction
 from prunus.export.latency.table import measure
 from prunus.export.latency.timing import time_in_turn
@@ -98,7 +99,7 @@ class RuntimeLatency:
         if backend.write is None:
             return TorchRunner(fuse(detector), torch.device("cpu"), "fp32")
         file = path.with_suffix(backend.suffix)
-        backend.write(detector, file, size_hw=(self._side, self._side))
+        backend.write(detector, file, Form((self._side, self._side)))
         return backend.open(file, device="cpu", threads=self._threads)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from prunus.export.backends import onnx as backend
+from prunus.export.form import Form
 from prunus.model.blocks import ConvBlock
 from prunus.model.build import build_detector
 from prunus.model.detector import Detector
@@ -63,5 +64,5 @@ def narrow_detector() -> Detector:
 def onnx_content(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of `detector`, exported at 64x64."""
     path = tmp_path_factory.mktemp("exported") / "good.onnx"
-    backend.write(detector, path, size_hw=(64, 64))
+    backend.write(detector, path, Form((64, 64)))
     return path.read_bytes()

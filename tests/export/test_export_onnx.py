@@ -11,7 +11,9 @@ import torch
 
 from prunus.core.errors import ExportError
 from prunus.export.backends import onnx as backend
+from prunus.export.engine_runner import EngineRunner
 from prunus.export.facts import Origin
+from prunus.export.form import Form
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
@@ -35,7 +37,7 @@ def test_the_file_computes_what_torch_does(
 ) -> None:
     detector = request.getfixturevalue(kind)
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE, batch=batch, dynamic=dynamic)
+    backend.write(detector, path, Form(SIZE, batch=batch, dynamic=dynamic))
     runner = backend.open(path, device="cpu", threads=1)
     images = random_images(batch)
 
@@ -47,7 +49,7 @@ def test_a_dynamic_file_takes_any_batch_and_multiple_of_the_stride(
     detector: Detector, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE, dynamic=True)
+    backend.write(detector, path, Form(SIZE, dynamic=True))
     runner = backend.open(path, device="cpu", threads=1)
     for count, size_hw in ((1, (64, 64)), (3, (160, 96))):
         images = random_images(count, size_hw)
@@ -59,7 +61,7 @@ def test_other_tools_read_the_same_boxes_from_images_in_0_to_1(
     detector: Detector, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE)
+    backend.write(detector, path, Form(SIZE))
     images = random_images(1)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (found,) = session.run(["output0"], {"images": images.numpy().astype(np.float32) / 255})
@@ -73,7 +75,7 @@ def test_the_file_is_valid_onnx_of_the_opset_asked_for_and_names_no_folder(
     detector: Detector, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE, opset=15, dynamic=True)
+    backend.write(detector, path, Form(SIZE, opset=15, dynamic=True))
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert [entry.version for entry in model.opset_import] == [15]
@@ -84,7 +86,7 @@ def test_the_file_is_valid_onnx_of_the_opset_asked_for_and_names_no_folder(
 def test_the_detector_is_left_as_it_was(detector: Detector, tmp_path: Path) -> None:
     detector = copy.deepcopy(detector).train()
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
-    backend.write(detector, tmp_path / "model.onnx", size_hw=SIZE)
+    backend.write(detector, tmp_path / "model.onnx", Form(SIZE))
     assert detector.training
     for name, tensor in detector.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
@@ -92,9 +94,9 @@ def test_the_detector_is_left_as_it_was(detector: Detector, tmp_path: Path) -> N
 
 def test_facts_come_back_as_they_were_written(detector: Detector, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE, batch=2, origin=Origin("ab" * 32, "Apache-2.0"))
+    backend.write(detector, path, Form(SIZE, batch=2), Origin("ab" * 32, "Apache-2.0"))
     runner = backend.open(path, device="cpu")
-    assert isinstance(runner, backend.OnnxRunner)
+    assert isinstance(runner, EngineRunner)
     assert runner.names == detector.names
     assert runner.stride == 32
     facts = runner.facts
@@ -116,7 +118,7 @@ def test_a_static_file_refuses_other_inputs(
     shape: tuple[int, ...], message: str, detector: Detector, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE)
+    backend.write(detector, path, Form(SIZE))
     runner = backend.open(path, device="cpu")
     with pytest.raises(ExportError, match=message):
         runner(torch.zeros(shape, dtype=torch.uint8))
@@ -126,7 +128,7 @@ def test_a_dynamic_file_refuses_sides_that_do_not_divide(
     detector: Detector, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE, dynamic=True)
+    backend.write(detector, path, Form(SIZE, dynamic=True))
     runner = backend.open(path, device="cpu")
     with pytest.raises(ExportError, match=r"multiples of 32, got 90x128\. Try 96x128\."):
         runner(torch.zeros(1, 3, 90, 128, dtype=torch.uint8))
@@ -135,9 +137,9 @@ def test_a_dynamic_file_refuses_sides_that_do_not_divide(
 def test_sizes_and_opsets_that_cannot_be_are_refused(detector: Detector, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     with pytest.raises(ExportError, match=r"multiples of 32, got 100x128\. Try 128x128\."):
-        backend.write(detector, path, size_hw=(100, 128))
+        backend.write(detector, path, Form((100, 128)))
     with pytest.raises(ExportError, match="opset must lie in 12 to 20, got 99"):
-        backend.write(detector, path, size_hw=SIZE, opset=99)
+        backend.write(detector, path, Form(SIZE, opset=99))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,6 +147,6 @@ def test_precision_and_device_that_the_file_cannot_have_are_refused(
     detector: Detector, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
-    backend.write(detector, path, size_hw=SIZE)
-    with pytest.raises(ExportError, match=r"float32 as it was written, not in bf16"):
+    backend.write(detector, path, Form(SIZE))
+    with pytest.raises(ExportError, match=r"computes in fp32, not in bf16"):
         backend.open(path, precision="bf16")

@@ -14,6 +14,8 @@ from prunus.export import run as export_run
 from prunus.export.backends import BACKENDS
 from prunus.export.config import BenchmarkConfig, ExportConfig
 from prunus.export.contest import run_benchmark
+from prunus.export.facts import NO_ORIGIN, Origin
+from prunus.export.form import Form
 from prunus.export.run import export, run_export
 from prunus.export.samples import images_of_data, painted_images
 from prunus.model.detector import Detector
@@ -34,8 +36,8 @@ def write_another(monkeypatch: pytest.MonkeyPatch, other: Detector) -> None:
     honest = BACKENDS["onnx"].write
     assert honest is not None
 
-    def write(_detector: Detector, path: Path, **options: object) -> None:
-        honest(other, path, **options)  # type: ignore[arg-type]
+    def write(_detector: Detector, path: Path, form: Form, origin: Origin = NO_ORIGIN) -> None:
+        honest(other, path, form, origin)
 
     broken = dataclasses.replace(BACKENDS["onnx"], write=write)
     monkeypatch.setitem(BACKENDS, "onnx", broken)
@@ -43,7 +45,7 @@ def write_another(monkeypatch: pytest.MonkeyPatch, other: Detector) -> None:
 
 def test_a_good_export_is_described(detector: Detector, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    result = export(detector, path, "onnx", (64, 64), IMAGES)
+    result = export(detector, path, "onnx", Form((64, 64)), IMAGES)
     assert result.path == path
     assert result.megabytes == pytest.approx(path.stat().st_size / 1e6)
     assert len(result.sha256) == 64
@@ -65,13 +67,13 @@ def test_a_wrong_export_leaves_things_as_they_were(
         path.write_bytes(old)
     write_another(monkeypatch, narrow_detector)
     with pytest.raises(ExportError, match=r"/model\.onnx: the exported model does not compute"):
-        export(detector, path, "onnx", (64, 64), IMAGES)
+        export(detector, path, "onnx", Form((64, 64)), IMAGES)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if old is None else [old])
 
 
 def test_a_wrong_suffix_is_refused(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"model\.bin: a file for onnx must end in \.onnx"):
-        export(detector, tmp_path / "model.bin", "onnx", (64, 64), IMAGES)
+        export(detector, tmp_path / "model.bin", "onnx", Form((64, 64)), IMAGES)
 
 
 @pytest.mark.integration
@@ -116,7 +118,7 @@ def test_the_benchmark_exports_for_itself_and_compares_with_the_first_row(
     weights: Path, tmp_path: Path
 ) -> None:
     exported = tmp_path / "given.onnx"
-    export(BACKENDS["torch"].open(weights).detector, exported, "onnx", (64, 64), IMAGES)  # type: ignore[attr-defined]
+    export(BACKENDS["torch"].open(weights).detector, exported, "onnx", Form((64, 64)), IMAGES)  # type: ignore[attr-defined]
     settings = BenchmarkConfig(
         weights=(weights, exported),
         image_size=(64,),
@@ -153,12 +155,12 @@ def test_a_size_that_was_baked_into_a_dynamic_file_is_found_out(
             end.type.tensor_type.shape.dim[axis].dim_param = f"free{axis}"
     pose = dataclasses.replace(
         BACKENDS["onnx"],
-        write=lambda _detector, path, **_options: path.write_bytes(model.SerializeToString()),
+        write=lambda _detector, path, *_form: path.write_bytes(model.SerializeToString()),  # type: ignore[misc]
     )
     monkeypatch.setitem(BACKENDS, "onnx", pose)
     path = tmp_path / "model.onnx"
     with pytest.raises(ExportError, match=r"model\.onnx: (ONNX Runtime failed|the exported model)"):
-        export(detector, path, "onnx", (64, 64), IMAGES[:1], dynamic=True)
+        export(detector, path, "onnx", Form((64, 64), dynamic=True), IMAGES[:1])
     assert not path.exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from prunus.core.errors import ExportError
-from prunus.export import vetting
+from prunus.export import engine_runner, vetting
 from prunus.export.backends import onnx as backend
 
 Change = Callable[[onnx.ModelProto], object]
@@ -26,7 +26,8 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_args: object, **_keywords: object) -> None:
         raise AssertionError("the runtime was given a file that had to be refused")
 
-    monkeypatch.setattr(backend.onnxruntime, "InferenceSession", started)
+    monkeypatch.setattr(engine_runner, "start_engine", started)
+    monkeypatch.setattr(engine_runner, "ChildEngine", started)
 
 
 def weights_elsewhere(location: str) -> Change:
@@ -53,6 +54,10 @@ def constant_elsewhere(model: onnx.ModelProto) -> None:
 def own_domain(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("com.evil", 1))
     model.graph.node.append(helper.make_node("PyOp", ["images"], ["x"], domain="com.evil"))
+
+
+def bomb(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Tile", ["images", "repeats"], ["x"]))
 
 
 def undeclared_domain(model: onnx.ModelProto) -> None:
@@ -109,6 +114,7 @@ def training_graph(model: onnx.ModelProto) -> None:
         (sparse_weights, "holds sparse tensors"),
         (two_payloads, "holds two sets of values"),
         (training_graph, "holds a training graph"),
+        (bomb, "uses the operator 'Tile', which no detector of ours has"),
     ],
 )
 def test_hostile_files_never_reach_the_runtime(
@@ -207,7 +213,7 @@ def test_an_oversized_file_is_refused_unread(
 def test_a_graph_that_the_runtime_cannot_load_is_one_line(
     model: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    model.graph.node[0].op_type = "NoSuchOperator"
+    model.graph.node[0].op_type = "Tanh"  # takes one input, and gets three
     path = tmp_path / "bad.onnx"
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ExportError, match=r"bad\.onnx: ONNX Runtime refuses it: [^\n]+$"):

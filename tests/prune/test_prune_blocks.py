@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from prunus.core.errors import PruningError
 from prunus.export.backends import onnx as onnx_backend
+from prunus.export.form import Form
 from prunus.model.build import build_detector
 from prunus.model.channels.trace import trace
 from prunus.model.cost import count_flops, count_parameters
@@ -284,7 +285,7 @@ def test_what_is_left_can_learn_and_be_exported(nano: Detector, tmp_path: Path) 
     sum(raw.square().mean() for raw in smaller(IMAGES)).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in smaller.parameters())
     path = tmp_path / "shallow.onnx"
-    onnx_backend.write(smaller.eval(), path, size_hw=(64, 64))
+    onnx_backend.write(smaller.eval(), path, Form((64, 64)))
     pictures = (IMAGES[:1] * 255).to(torch.uint8)
     in_torch = TorchRunner(fuse(smaller), torch.device("cpu"), "fp32")(pictures)
     in_onnx = onnx_backend.open(path, device="cpu", threads=1)(pictures)

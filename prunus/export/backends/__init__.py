@@ -8,38 +8,26 @@ from pathlib import Path
 from typing import Protocol
 
 from prunus.core.errors import ExportError, suggest
-from prunus.core.records import Runner, Size
-from prunus.export.backends import onnx, torch
+from prunus.core.records import Runner
+from prunus.export.backends import onnx, openvino, torch, torchscript
 from prunus.export.facts import NO_ORIGIN, Origin
+from prunus.export.form import Form
+from prunus.export.vetting.openvino import WEIGHTS_SUFFIX
 from prunus.model.detector import Detector
-
-DEFAULT_OPSET = 17
-"""YOLOv5's own default; every ONNX reader of the last years takes it."""
 
 
 class Write(Protocol):
-    """Writes one file, whole or not at all."""
+    """Writes one file, and its companion where it has one, whole or not at all."""
 
     def __call__(
-        self,
-        detector: Detector,
-        path: Path,
-        *,
-        size_hw: Size,
-        batch: int = 1,
-        dynamic: bool = False,
-        opset: int = DEFAULT_OPSET,
-        origin: Origin = NO_ORIGIN,
+        self, detector: Detector, path: Path, form: Form, origin: Origin = NO_ORIGIN
     ) -> None:
         """Write `detector`, fused, to `path`.
 
         Args:
             detector: Left as it is.
             path: Replaced when it exists.
-            size_hw: The input size in pixels, multiples of the stride.
-            batch: The images that one call takes.
-            dynamic: Any batch and any multiples of the stride instead of `batch` and `size_hw`.
-            opset: ONNX operator set, for the formats that have one.
+            form: What the file takes, and how it is stored.
             origin: The weights file that the detector came from.
 
         Raises:
@@ -52,7 +40,13 @@ class Open(Protocol):
     """Opens a file of this runtime."""
 
     def __call__(
-        self, path: Path, *, device: str = "", precision: str = "auto", threads: int | None = None
+        self,
+        path: Path,
+        *,
+        device: str = "",
+        precision: str = "auto",
+        threads: int | None = None,
+        contained: bool = False,
     ) -> Runner:
         """Return the file as a runner.
 
@@ -61,6 +55,7 @@ class Open(Protocol):
             device: As for `core.device.select_device`.
             precision: One of `core.device.PRECISIONS`, or "auto".
             threads: CPU threads; None for as many as torch uses.
+            contained: Run it in a process of its own, which it may bring down.
 
         Raises:
             ExportError: The file is damaged, not trusted, or does not suit the device or precision.
@@ -77,17 +72,25 @@ class Backend:
         open: Opens such a file.
         write: Writes one; None where the weights file itself is what the runtime opens.
         other_suffixes: What it opens besides.
+        companion: Suffix of a second file that it writes and needs beside the first, or "".
     """
 
     suffix: str
     open: Open
     write: Write | None = None
     other_suffixes: tuple[str, ...] = ()
+    companion: str = ""
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Return the file and its companion, if it has one."""
+        return (path, path.with_suffix(self.companion)) if self.companion else (path,)
 
 
 BACKENDS: dict[str, Backend] = {
     "torch": Backend(".safetensors", torch.open, other_suffixes=(".pt",)),
     "onnx": Backend(".onnx", onnx.open, onnx.write),
+    "openvino": Backend(".xml", openvino.open, openvino.write, companion=WEIGHTS_SUFFIX),
+    "torchscript": Backend(".torchscript", torchscript.open, torchscript.write),
 }
 
 
@@ -128,7 +131,7 @@ def find_writer(format_name: str) -> tuple[str, Write]:
 def open_runner(
     path: Path, *, device: str = "", precision: str = "auto", threads: int | None = None
 ) -> Runner:
-    """Open a weights file or an exported model, by its suffix.
+    """Open a weights file or an exported model, by its suffix; the latter in a process of its own.
 
     Raises:
         ExportError: No runtime opens such files, or this one is damaged or not trusted.
@@ -137,4 +140,4 @@ def open_runner(
     backend = find_backend(path)
     if not path.is_file():
         raise ExportError(f"{path}: no such file.")
-    return backend.open(path, device=device, precision=precision, threads=threads)
+    return backend.open(path, device=device, precision=precision, threads=threads, contained=True)

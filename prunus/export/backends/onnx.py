@@ -10,67 +10,58 @@ import warnings
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-from torch import Tensor, nn
 
 import prunus
 from prunus.core.device import select_device
 from prunus.core.errors import ExportError
 from prunus.core.files import write_atomically
-from prunus.core.records import Runner, Size
+from prunus.core.records import Runner
 from prunus.export.config import OPSETS
+from prunus.export.engine_runner import open_engine, thread_count
+from prunus.export.engines import Options, first_line
+from prunus.export.engines.onnx import INPUT, OUTPUT, has_cuda
 from prunus.export.facts import (
     NO_ORIGIN,
     Facts,
     Origin,
     check_multiple,
+    check_precision,
     facts_of,
     from_metadata,
     to_metadata,
 )
-from prunus.export.vetting import read_vetted
+from prunus.export.form import Form
+from prunus.export.onnx_half import halve_
+from prunus.export.onnx_suppression import DETECTIONS, add_suppression_
+from prunus.export.tracing import decoded
+from prunus.export.vetting.onnx import read_vetted
 from prunus.model.detector import Detector
-from prunus.model.fuse import fuse
 
-INPUT, OUTPUT = "images", "output0"
 DYNAMIC_AXES = {
     INPUT: {0: "batch", 2: "height", 3: "width"},
     OUTPUT: {0: "batch", 1: "candidates"},
 }
-RUNTIME_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-    ort_errors.EPFail,
-)
 
 
-def write(
-    detector: Detector,
-    path: Path,
-    *,
-    size_hw: Size,
-    batch: int = 1,
-    dynamic: bool = False,
-    opset: int = 17,
-    origin: Origin = NO_ORIGIN,
-) -> None:
+def write(detector: Detector, path: Path, form: Form, origin: Origin = NO_ORIGIN) -> None:
     """Write `detector`, fused, with weights and facts inside the one file; see `backends.Write`.
 
     Raises:
         ExportError: The size is no multiple of the stride, the opset is not to be had, or an
             operator has no form in it.
     """
-    check_multiple(size_hw, detector.stride, str(path))
-    if not OPSETS[0] <= opset <= OPSETS[1]:
-        raise ExportError(f"{path}: opset must lie in {OPSETS[0]} to {OPSETS[1]}, got {opset}.")
-    facts = facts_of(detector, None if dynamic else size_hw, None if dynamic else batch, origin)
-    model = _trace(detector, torch.zeros(batch, 3, *size_hw), dynamic, opset, str(path))
+    check_multiple(form.size_hw, detector.stride, str(path))
+    if not OPSETS[0] <= form.opset <= OPSETS[1]:
+        raise ExportError(
+            f"{path}: opset must lie in {OPSETS[0]} to {OPSETS[1]}, got {form.opset}."
+        )
+    facts = facts_of(detector, form, origin)
+    model = _trace(detector, form, str(path))
+    if form.half:
+        halve_(model)
+    if form.suppression is not None:
+        add_suppression_(model, form, facts.values)
     model.producer_name, model.producer_version = "prunus", prunus.__version__
     onnx.helper.set_model_props(model, to_metadata(facts))
     # The tracer gives the last dimension a made-up name where the others are free.
@@ -80,98 +71,29 @@ def write(
 
 
 def open(
-    path: Path, *, device: str = "", precision: str = "auto", threads: int | None = None
+    path: Path,
+    *,
+    device: str = "",
+    precision: str = "auto",
+    threads: int | None = None,
+    contained: bool = False,
 ) -> Runner:
     """Open an ONNX file that `write` wrote, in ONNX Runtime; see `backends.Open`.
 
     Raises:
         ExportError: The file is refused, damaged, foreign, or of another precision.
     """
-    if precision not in ("auto", "fp32"):
-        raise ExportError(
-            f"{path}: computes in float32 as it was written, not in {precision}. "
-            "Leave --precision at auto."
-        )
+    check_precision(precision, ("fp32",), str(path))
     content, model = read_vetted(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     facts = from_metadata(metadata, str(path))
-    _check_ends(model, facts, str(path))
-    providers = _providers(device, str(path))
-    threads = torch.get_num_threads() if threads is None else threads
-    return OnnxRunner(str(path), content, facts, providers, threads)
+    check_ends(model, facts, str(path))
+    options = Options(threads=thread_count(threads), device=_device(device, str(path)))
+    return open_engine("onnx", [content], facts, options, where=str(path), contained=contained)
 
 
-class OnnxRunner:
-    """An ONNX file as a `Runner`.
-
-    Attributes:
-        facts: What the file says of itself.
-    """
-
-    def __init__(
-        self, where: str, content: bytes, facts: Facts, providers: list[str], threads: int
-    ) -> None:
-        """Start a session.
-
-        Args:
-            where: The file, for errors.
-            content: Its bytes, vetted.
-            facts: Read off its metadata.
-            providers: ONNX Runtime's execution providers, the preferred one first.
-            threads: CPU threads inside one operator.
-
-        Raises:
-            ExportError: The runtime cannot load the graph.
-        """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that spin while they wait slow down whatever else runs: 6x measured (anchors.md).
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
-        except RUNTIME_ERRORS as error:
-            raise ExportError(f"{where}: ONNX Runtime refuses it: {_first_line(error)}") from error
-        self._where = where
-        self.facts = facts
-        self.names = facts.names
-        self.stride = facts.stride
-        self.size_hw: Size | None = facts.size_hw
-        self.batch = facts.batch
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return (B, N, 5 + K) float32 candidates, on the CPU, for (B, 3, H, W) uint8 images.
-
-        Raises:
-            ExportError: The file cannot take so many images, or of this size, or the runtime fails.
-        """
-        self.facts.check_input(tuple(images.shape), self._where)
-        scaled = images.cpu().float().div_(self.facts.letterbox.divide_by).numpy()
-        try:
-            (candidates,) = self._session.run([OUTPUT], {INPUT: scaled})
-        except RUNTIME_ERRORS as error:
-            raise ExportError(
-                f"{self._where}: ONNX Runtime failed: {_first_line(error)}"
-            ) from error
-        return torch.from_numpy(candidates)
-
-
-class _Decoded(nn.Module):
-    """The graph to be traced: rows, then boxes."""
-
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.detector.decode(self.detector(images))
-
-
-def _trace(
-    detector: Detector, images: Tensor, dynamic: bool, opset: int, where: str
-) -> onnx.ModelProto:
-    graph = _Decoded(fuse(detector).cpu().float()).eval()
+def _trace(detector: Detector, form: Form, where: str) -> onnx.ModelProto:
+    graph, images = decoded(detector), torch.zeros(form.batch, 3, *form.size_hw)
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -181,19 +103,19 @@ def _trace(
                 (images,),
                 buffer,  # type: ignore[arg-type]  # the older exporter takes any binary file
                 dynamo=False,
-                opset_version=opset,
+                opset_version=form.opset,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_axes=DYNAMIC_AXES if dynamic else None,
+                dynamic_axes=DYNAMIC_AXES if form.dynamic else None,
             )
     except (torch.onnx.OnnxExporterError, ValueError) as error:
         raise ExportError(
-            f"{where}: not exported at opset {opset}: {_first_line(error)}"
+            f"{where}: not exported at opset {form.opset}: {first_line(error)}"
         ) from error
     return onnx.load_model_from_string(buffer.getvalue())
 
 
-def _check_ends(model: onnx.ModelProto, facts: Facts, where: str) -> None:
+def check_ends(model: onnx.ModelProto, facts: Facts, where: str) -> None:
     """Check that the graph's input and output are those that the facts promise."""
     height, width = facts.size_hw or (None, None)
     expected = (
@@ -201,7 +123,7 @@ def _check_ends(model: onnx.ModelProto, facts: Facts, where: str) -> None:
         ("output", model.graph.output, OUTPUT, [facts.batch, None, facts.values]),
     )
     for role, ends, name, shape in expected:
-        if [end.name for end in ends] != [name]:
+        if [end.name for end in ends] not in ([name], [name, DETECTIONS]):
             found = ", ".join(end.name for end in ends) or "none"
             raise ExportError(f"{where}: expected one {role} '{name}', found {found}.")
         tensor = ends[0].type.tensor_type
@@ -216,17 +138,13 @@ def _check_ends(model: onnx.ModelProto, facts: Facts, where: str) -> None:
             )
 
 
-def _providers(device: str, where: str) -> list[str]:
-    available = onnxruntime.get_available_providers()
-    wants_gpu = select_device(device).type == "cuda"
-    if wants_gpu and "CUDAExecutionProvider" in available:
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    if wants_gpu and device.strip().lower() not in ("", "auto"):
+def _device(device: str, where: str) -> str:
+    """Return the device's name for the engine: a GPU only where ONNX Runtime knows it."""
+    chosen = select_device(device)
+    if chosen.type == "cuda" and has_cuda():
+        return str(chosen)
+    if chosen.type == "cuda" and device.strip().lower() not in ("", "auto"):
         raise ExportError(
             f"{where}: this ONNX Runtime has no CUDA. Use --device cpu, or install onnxruntime-gpu."
         )
-    return ["CPUExecutionProvider"]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return "cpu"

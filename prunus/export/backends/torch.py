@@ -12,7 +12,12 @@ from prunus.weights.files import load_weights
 
 
 def open(
-    path: Path, *, device: str = "", precision: str = "auto", threads: int | None = None
+    path: Path,
+    *,
+    device: str = "",
+    precision: str = "auto",
+    threads: int | None = None,
+    contained: bool = False,  # noqa: ARG001  weights are data, which no runtime runs
 ) -> Runner:
     """Open a weights file. `threads` holds for the whole process: torch knows no other way.
 

@@ -1,9 +1,9 @@
-"""Refuse an ONNX file that could do harm, before any runtime sees it.
+"""ONNX files.
 
 Known ways in (spec/reliability.md §4.3): weights read from other files (CVE-2022-25882 and its
 successors), operators of other domains, chains of local functions, tensors with two payloads of
-which the checker sees one, sparse tensors with a path of their own. Our exporter emits none of
-these, so none is let in.
+which the checker sees one, sparse tensors with a path of their own, operators that blow a small
+file up (Tile, ConstantOfShape). Our exporters emit none of these, so none is let in.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,20 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from prunus.core.errors import ExportError
+from prunus.export.vetting import read_bounded, refusal
 
-MAX_BYTES = 1 << 30
-"""YOLOv5x6, the largest of the family, takes 563 MB; protobuf itself ends at 2 GiB."""
 DOMAINS = ("", "ai.onnx")
+OPERATORS = frozenset(
+    {
+        "Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant",
+        "Conv", "ConvTranspose", "DequantizeLinear", "Div", "Equal", "Expand", "Flatten", "Gather",
+        "GatherND", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
+        "MaxPool", "Min", "Mul", "NonMaxSuppression", "OneHot", "Pad", "Pow", "QuantizeLinear",
+        "Range", "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "Softplus", "Split",
+        "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
+    }
+)  # fmt: skip
+"""What detectors of this package are made of."""
 NESTED = (
     AttributeProto.GRAPH,
     AttributeProto.GRAPHS,
@@ -36,7 +46,7 @@ def read_vetted(path: Path) -> tuple[bytes, ModelProto]:
     Raises:
         ExportError: Unreadable, too large, not ONNX, or holding what our exporter never writes.
     """
-    content = _read(path)
+    content = read_bounded(path)
     model = ModelProto()
     try:
         model.ParseFromString(content)
@@ -47,22 +57,8 @@ def read_vetted(path: Path) -> tuple[bytes, ModelProto]:
     if not model.ir_version or not model.graph.node:
         raise ExportError(f"{path}: not an ONNX file: it holds no graph.")
     for problem in _problems(model):
-        raise ExportError(
-            f"{path}: refused: {problem}. Open only files that `prunus export` has written."
-        )
+        raise refusal(path, problem)
     return content, model
-
-
-def _read(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ExportError(
-                f"{path}: {size / 1e6:,.0f} MB; models above {MAX_BYTES / 1e6:,.0f} MB are refused."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ExportError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def _problems(model: ModelProto) -> Iterator[str]:
@@ -71,20 +67,26 @@ def _problems(model: ModelProto) -> Iterator[str]:
         yield "it defines functions of its own"
     if model.training_info:
         yield "it holds a training graph"
+    if model.graph.sparse_initializer:
+        yield "it holds sparse tensors"
     domains = {entry.domain for entry in model.opset_import}
     domains.update(node.domain for node in model.graph.node)
     for domain in sorted(domains.difference(DOMAINS)):
         yield f"it uses operators of the domain '{domain}'"
-    if model.graph.sparse_initializer:
-        yield "it holds sparse tensors"
-    for node in model.graph.node:
-        if any(_is_nested(attribute) for attribute in node.attribute):
-            yield f"node '{node.name}' holds a graph or a sparse tensor"
+    yield from _problems_of_nodes(model.graph)
     for tensor in _tensors(model.graph):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             yield f"the weights of '{tensor.name}' lie in another file"
         if _payloads(tensor) > 1:
             yield f"the tensor '{tensor.name}' holds two sets of values"
+
+
+def _problems_of_nodes(graph: GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        if any(_is_nested(attribute) for attribute in node.attribute):
+            yield f"node '{node.name}' holds a graph or a sparse tensor"
+    for kind in sorted({node.op_type for node in graph.node}.difference(OPERATORS)):
+        yield f"it uses the operator '{kind}', which no detector of ours has"
 
 
 def _is_nested(attribute: AttributeProto) -> bool:

@@ -1,0 +1,57 @@
+"""The process of its own that an engine runs in: `python -m prunus.export.engines.worker FDS`.
+
+Started by `child`. Told in JSON over a socket, for nothing that comes from a process that has run a
+foreign file may be unpickled; arrays lie in shared files.
+"""
+
+import json
+import resource
+import sys
+import time
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from prunus.export.engines import EngineError, Options, start_engine
+from prunus.export.engines.shared import SharedArray
+
+
+def main(socket: int, pictures: int, candidates: int) -> None:
+    """Start the engine that the socket names, and run it on what lies in `pictures`."""
+    connection = Connection(socket)
+    given, result = SharedArray(pictures), SharedArray(candidates)
+    order = json.loads(connection.recv_bytes())
+    _limit_memory(order["memory_bytes"])
+    content = [connection.recv_bytes() for _ in range(order["files"])]
+    try:
+        engine = start_engine(order["engine"], content, Options(**order["options"]))
+        connection.send_bytes(b"{}")
+        while True:
+            shape = json.loads(connection.recv_bytes())
+            images = given.read(shape, np.uint8)
+            started = time.perf_counter()
+            found = engine(images.view())  # type: ignore[arg-type]  # uint8, as read
+            elapsed_ms = (time.perf_counter() - started) * 1e3
+            result.write(found)
+            answer = {"shape": found.shape, "ms": elapsed_ms, "peak_bytes": _peak_bytes()}
+            connection.send_bytes(json.dumps(answer).encode())
+    except EngineError as error:
+        connection.send_bytes(json.dumps({"error": str(error)}).encode())
+    except MemoryError:
+        connection.send_bytes(json.dumps({"error": "it needs more memory than there is"}).encode())
+    except (EOFError, ConnectionError):
+        return  # the parent has all it wanted
+
+
+def _limit_memory(size: int) -> None:
+    """Let this process have so many bytes: a graph that inflates itself ends itself only."""
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def _peak_bytes() -> int:
+    """Return the largest resident size so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
