@@ -22,6 +22,7 @@ def check_boxes(
     file: Path,
     classes: int,
     outlines: Sequence[Outline] = (),
+    records: Sequence[object] = (),
 ) -> Labels:
     """Keep the boxes that can be learnt from.
 
@@ -31,14 +32,16 @@ def check_boxes(
         file: The label file, for the messages.
         classes: How many classes the data set has.
         outlines: One for each row, empty where there is only a box; or none at all.
+        records: What the file itself holds of each row, or none at all; carried along.
 
     Returns:
-        The rows kept, in their order, with their outlines, and what was found. Boxes that stick out
-        of the image by more than `EDGE_TOLERANCE` are cut at its border and reported; all others
-        and all outlines are exactly as given.
+        The rows kept, in their order, with their outlines and records, and what was found. Boxes
+        that stick out of the image by more than `EDGE_TOLERANCE` are cut at its border and
+        reported; all others and all outlines are exactly as given.
     """
     kept: list[tuple[float, ...]] = []
     drawn: list[Outline] = []
+    carried: list[object] = []
     problems: list[Problem] = []
     seen: set[object] = set()
     for number, (row, (line, words)) in enumerate(zip(rows, places, strict=True)):
@@ -58,8 +61,9 @@ def check_boxes(
             problems.append(Problem(file, line, message, "box-sticks-out"))
         kept.append(clipped)
         drawn.append(outline)
+        carried += records[number : number + 1]
     packed = np.array(kept, dtype=np.float32).reshape(-1, 5)
-    return Labels(packed, problems, tuple(drawn) if any(drawn) else ())
+    return Labels(packed, problems, tuple(drawn) if any(drawn) else (), tuple(carried))
 
 
 def _fault(row: tuple[float, ...], classes: int) -> tuple[str, str]:

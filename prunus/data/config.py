@@ -16,6 +16,7 @@ class DataCheckConfig(RunSettings):
         640, "image size that boxes and anchors are judged at", "--img", "--imgsz", "--img-size",
         ge=32,
     )  # fmt: skip
+    weights: Path | None = setting(None, "judge this model's anchors instead of YOLOv5's own")
     max_problems: float = setting(
         0.05, "share of boxes or of images with a fault above which the exit status is 1", ge=0,
         le=1,

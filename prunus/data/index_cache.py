@@ -32,7 +32,7 @@ from prunus.data.labels import Polygons
 from prunus.data.problems import Problem
 from prunus.data.spec import DataSpec
 
-VERSION = 1
+VERSION = 2
 """Of what is stored and of the rules that were applied; a change of either raises it."""
 FEWEST_IMAGES = 500
 """Below this, reading afresh takes less than a fifth of a second."""

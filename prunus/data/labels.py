@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ class Labels:
         rows: (n, 5) float32 class, centre x, centre y, width, height, as shares of the image.
         problems: What was found.
         outlines: One for each row, or empty when no row has one.
+        records: What the file itself holds of each row, where that was asked for; else empty.
     """
 
     rows: Rows
     problems: list[Problem] = field(default_factory=list)
     outlines: tuple[Outline, ...] = ()
+    records: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from prunus.evaluate.bootstrap import Counts, Floats, Resamples, draw, interval,
 from prunus.evaluate.match import match_images
 from prunus.evaluate.predictions import from_json, to_json
 from prunus.evaluate.truth import Labels
+
+if TYPE_CHECKING:
+    from prunus.data.coco_ids import CocoIds
 
 PREDICTIONS, REPORT = "predictions.json", "report.json"
 STRICTNESS = ("confidence", "iou", "max_detections")
@@ -84,11 +87,13 @@ class OtherRun:
         folder: Where it lies.
         data_sha256: The fingerprint of its images and labels.
         settings: What it was asked for.
+        coco_ids: Whether its results have the ids of a COCO JSON.
     """
 
     folder: Path
     data_sha256: str
     settings: dict[str, Any]
+    coco_ids: bool = False
 
     def other_strictness(self, settings: dict[str, Any]) -> list[str]:
         """Return the settings in which it was judged more or less strictly, with both values."""
@@ -109,7 +114,8 @@ def read_run(folder: Path) -> OtherRun:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         sha256 = report["data"]["sha256"]
         settings = dict(report["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        has_coco_ids = bool(report["data"].get("coco_ids", False))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"--compare: {folder} is no run of prunus val that can be compared with: {REPORT} is "
             "missing, damaged, or of an older version. Run prunus val again."
@@ -123,7 +129,7 @@ def read_run(folder: Path) -> OtherRun:
         raise ConfigError(
             f"--compare: {folder} has no {PREDICTIONS}. Run prunus val again with --save-json."
         )
-    return OtherRun(folder, sha256, settings)
+    return OtherRun(folder, sha256, settings, has_coco_ids)
 
 
 def compare(
@@ -134,6 +140,7 @@ def compare(
     *,
     resamples: int,
     seed: int,
+    ids: "CocoIds | None" = None,
 ) -> list[Difference]:
     """Return the differences of mAP50 and mAP50-95.
 
@@ -144,17 +151,24 @@ def compare(
         image_paths: The images.
         resamples: How many.
         seed: Of the resamples.
+        ids: What this data set's COCO JSON calls images and classes, if it has one.
 
     Raises:
-        ConfigError: The other's results file is damaged.
+        ConfigError: The other's results file is damaged, or has the ids of a COCO JSON that this
+            data set does not have.
     """
+    if other.coco_ids and ids is None:
+        raise ConfigError(
+            f"--compare: {other.folder} has the ids of a COCO JSON, this data set has none. "
+            "Judge both on the same data set."
+        )
     path = other.folder / PREDICTIONS
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}. Run prunus val again.") from error
     here = from_json(to_json(detections, image_paths), image_paths, "this run")
-    there = from_json(text, image_paths, str(path))
+    there = from_json(text, image_paths, str(path), ids if other.coco_ids else None)
     counts = draw(len(truth), resamples, seed)
     counts = _with_all(counts)
     ours, theirs = (_judge(found, truth, counts) for found in (here, there))

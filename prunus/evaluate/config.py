@@ -53,7 +53,10 @@ class ValConfig(RunSettings):
     seed: int = setting(0, "of the resamples", ge=0)
     save_txt: bool = setting(False, "write the detections of each image as YOLO label rows")
     save_conf: bool = setting(False, "with the score as a sixth column of --save-txt")
-    save_json: bool = setting(True, "write predictions.json, COCO's format; --compare reads it")
+    save_json: bool = setting(
+        True,
+        "write predictions.json, COCO's format, with the ids of a COCO JSON; --compare reads it",
+    )
     plots: bool = setting(True, "draw curves.png and confusion.png")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "precision of the network")
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")

@@ -22,7 +22,8 @@ from prunus.data.rules import COSTLY
 from prunus.data.scenes.write import write_demo
 from prunus.data.spec import DataSpec, read_data
 from prunus.model.spec import read_arch
-from prunus.train.anchors import best_possible_recall
+from prunus.train.anchors import Sizes, best_possible_recall
+from prunus.weights.files import load_weights
 
 SHOWN_PROBLEMS = 20
 PROBLEMS, PAGE, TABLE = "problems.txt", "check.md", "findings.csv"
@@ -44,10 +45,13 @@ def check(settings: DataCheckConfig) -> dict[str, object]:
     """
     with start("data-check", settings) as run:
         run.add_input("data", settings.data)
+        candidates = _anchors(settings.weights)
+        if settings.weights is not None:
+            run.add_input("weights", settings.weights)
         spec = read_data(settings.data)
         splits = list(spec.splits) if settings.split == "all" else [settings.split]
         indices = {split: build_index(spec, split) for split in splits}
-        anchors = _anchor_fit(indices, settings.image_size)
+        anchors = _anchor_fit(indices, settings.image_size, candidates)
         findings = _findings(spec, indices, settings) + _poor_anchors(spec, anchors)
         shares = _shares(indices, findings)
         lost_shards = sum(problem.rule == "shard-unreadable" for problem in findings)
@@ -125,15 +129,32 @@ def _findings(spec: DataSpec, indices: Indices, settings: DataCheckConfig) -> li
     return sorted(named, key=lambda problem: problem.effect not in COSTLY)
 
 
-def _anchor_fit(indices: Indices, image_size: int) -> list[dict[str, object]]:
-    """Return the best possible recall of the default anchors on the training boxes."""
+def _anchors(weights: Path | None) -> dict[str, Sizes]:
+    """Return the default anchors in pixels, or those of a model, by its name.
+
+    Raises:
+        WeightsError: See `weights.files.load_weights`.
+    """
+    if weights is not None:
+        detector = load_weights(weights).detector
+        strides = detector.anchors.new_tensor(detector.strides).view(-1, 1, 1)
+        return {weights.name: (detector.anchors * strides).reshape(-1, 2).double().numpy()}
+    return {
+        name: np.array(read_arch(name).anchors_px, dtype=np.float64).reshape(-1, 2)
+        for name in ARCHS
+    }
+
+
+def _anchor_fit(
+    indices: Indices, image_size: int, candidates: Mapping[str, Sizes]
+) -> list[dict[str, object]]:
+    """Return the best possible recall of anchors on the training boxes."""
     index = indices.get("train") or next(iter(indices.values()))
     sizes = boxes_px(index, image_size)
     if not len(sizes):
         return []
     fit = []
-    for name in ARCHS:
-        anchors = np.array(read_arch(name).anchors_px, dtype=np.float64).reshape(-1, 2)
+    for name, anchors in candidates.items():
         recall = best_possible_recall(anchors, sizes, ANCHOR_THRESHOLD)
         fit.append({"anchors of": name, "image_size": image_size, "best possible recall": recall})
     return fit
@@ -143,7 +164,8 @@ def _poor_anchors(spec: DataSpec, fit: list[dict[str, object]]) -> list[Problem]
     recalls = [float(str(row["best possible recall"])) for row in fit]
     if not recalls or max(recalls) > RECALL_ENOUGH:
         return []
-    message = f"no default anchor takes {1 - max(recalls):.1%} of the boxes"
+    names = " or ".join(printable(str(row["anchors of"])) for row in fit)
+    message = f"no anchor of {names} takes {1 - max(recalls):.1%} of the boxes"
     return [Problem(Path(spec.path.name), None, message, "anchors-miss")]
 
 

@@ -12,6 +12,7 @@ from prunus.core.console import log
 from prunus.core.files import write_text
 from prunus.core.records import Runner
 from prunus.core.runs import Run, start
+from prunus.data.coco_ids import CocoIds, coco_ids
 from prunus.data.index import ImageIndex, build_index
 from prunus.data.loader import validation_batches
 from prunus.data.spec import read_data
@@ -47,7 +48,9 @@ def val(settings: ValConfig) -> dict[str, object]:
             run.add_input("weights" if number == 1 else f"weights {number}", path)
         run.add_input("data", settings.data)
         runner, models = open_runners(settings)
-        index = build_index(read_data(settings.data), settings.images)
+        spec = read_data(settings.data)
+        index = build_index(spec, settings.images)
+        ids = None if settings.single_class else coco_ids(spec, settings.images, index.paths)
         data_sha256 = _fingerprint(index, settings)
         if other is not None:
             check_same(other, data_sha256)
@@ -60,6 +63,7 @@ def val(settings: ValConfig) -> dict[str, object]:
                 "images": len(index),
                 "problems": len(index.problems),
                 "sha256": data_sha256,
+                "coco_ids": ids is not None,
             },
         }
         if models[0].sparsity is not None:
@@ -69,8 +73,8 @@ def val(settings: ValConfig) -> dict[str, object]:
             log.info("%s", speed_table(title, evaluation.timings_ms))
         else:
             _tell(run, settings, evaluation, title)
-            _compare(run, settings, evaluation, index, other)
-        _save(run, settings, evaluation, index)
+            _compare(run, settings, evaluation, index, other, ids)
+        _save(run, settings, evaluation, index, ids)
         report = run.finish()
         if settings.plots and settings.task != "speed":  # last: a picture must not cost the figures
             _draw(run, evaluation)
@@ -228,6 +232,7 @@ def _compare(
     evaluation: Evaluation,
     index: ImageIndex,
     other: OtherRun | None,
+    ids: CocoIds | None,
 ) -> None:
     if other is None:
         return
@@ -240,6 +245,7 @@ def _compare(
         index.paths,
         resamples=settings.bootstrap or RESAMPLES,
         seed=settings.seed,
+        ids=ids,
     )
     log.info("against %s:", other.folder)
     for difference in found:
@@ -250,10 +256,16 @@ def _compare(
     }
 
 
-def _save(run: Run, settings: ValConfig, evaluation: Evaluation, index: ImageIndex) -> None:
+def _save(
+    run: Run,
+    settings: ValConfig,
+    evaluation: Evaluation,
+    index: ImageIndex,
+    ids: CocoIds | None,
+) -> None:
     """Write the detections in the forms that are asked for."""
     if settings.save_json:
-        save_predictions(run.path(PREDICTIONS), evaluation.detections, index.paths)
+        save_predictions(run.path(PREDICTIONS), evaluation.detections, index.paths, ids)
     if settings.save_txt:
         rows = zip(
             free_names(index.paths), evaluation.detections, index.sizes_hw.tolist(), strict=True

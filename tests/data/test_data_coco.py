@@ -11,7 +11,8 @@ import yaml
 from PIL import Image
 
 from prunus.core.errors import DataError
-from prunus.data.formats import coco
+from prunus.data.formats import coco, coco_lines
+from prunus.data.formats.coco_lines import lines_of
 from prunus.data.index import build_index
 from prunus.data.spec import read_data
 
@@ -137,7 +138,7 @@ def test_a_bad_annotation_goes_alone_and_is_named(
     assert index.boxes[0].tolist() == [0, 0.25, 0.25, 0.5, 0.5]
     assert len(index.boxes) == (2 if "sticks" in words else 1)
     (problem,) = index.problems
-    assert str(problem).startswith(f"train.json: {words}")
+    assert str(problem).startswith(f"train.json:1: {words}")
 
 
 @pytest.mark.parametrize(
@@ -225,3 +226,74 @@ def test_a_folder_with_roboflows_json_is_known(coco_set: CocoWriter) -> None:
     spec = read_data(file)
     assert (spec.format, spec.names) == ("coco", ("cat", "dog"))
     assert len(build_index(spec, "train").boxes) == 1
+
+
+INDENTS = [None, 0, 1, "\t"]
+
+
+@pytest.mark.parametrize("indent", INDENTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_findings_name_the_line_on_which_the_record_begins(
+    coco_set: CocoWriter, indent: int | str | None, encoding: str
+) -> None:
+    images = [{"id": 7, "file_name": "a.png", "width": 9, "height": 9}]
+    bad = [of(7, 17, 0, 0, 9), of(7, 99, 0, 0, 9, 9), of(8, 17, 0, 0, 9, 9)]
+    file = coco_set([of(7, 17, 0, 0, 5, 5), *bad], images=images)
+    place = file.parent / "train.json"
+    content = {"info": {"words": ["}\n{", {}]}, **json.loads(place.read_text())}
+    place.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding)
+    lines = place.read_text(encoding).splitlines()
+    problems = build_index(read_data(file), "train").problems
+    found = {problem.message[:12]: problem.line for problem in problems}
+    if indent is None:
+        assert set(found.values()) == {1}
+    else:
+        records = [n for n, line in enumerate(lines) if '"image_id": ' in line]  # behind each {
+        (image,) = (n for n, line in enumerate(lines) if '"id": 7' in line)
+        assert found == {
+            "a.png has 10": image,
+            **{f"annotation {n}": line for n, line in enumerate(records[1:], start=2)},
+        }
+
+
+def test_records_on_one_line_each_are_counted_by_hand(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text('\n{"images":[], "annotations"\n : [1, \n[{"a":"\\n"},\n2], {}\n,3]\n}')
+    find = lines_of(file)
+    assert [find("annotations", number) for number in range(6)] == [None, 3, 4, 5, 6, None]
+    assert find("images", 1) is None
+    assert find("categories", 1) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", '{"a"', '{"images": [1', '{"images": [1,\n 2]', "{}}", "["]
+)
+def test_a_file_that_changed_meanwhile_has_no_lines(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(f"\n\n{text}")
+    assert lines_of(file)("images", 1) is None
+    assert lines_of(tmp_path / "none.json")("images", 1) is None
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("text", "walks"), [("{}", 0), ("{} \n \n", 0), ("{ \n}", 1), ("\n{}", 1), ("{}\n", 0)]
+)
+def test_only_files_of_several_lines_are_walked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, walks: int, chunk: int
+) -> None:
+    walked = []
+    monkeypatch.setattr(coco_lines, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(coco_lines, "_lists", lambda text: walked.append(text) or [])
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    assert lines_of(file)("images", 1) == (None if walks else 1)
+    assert len(walked) == walks
+
+
+def test_lines_are_not_looked_up_where_nothing_was_found(
+    coco_set: CocoWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coco, "lines_of", lambda file: pytest.fail(f"read {file} again"))
+    file = coco_set([of(7, 17, 0, 0, 50, 25), of(7, 17, 0, 0, 9, 9, iscrowd=1)])
+    assert len(build_index(read_data(file), "train").boxes) == 1

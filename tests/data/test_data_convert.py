@@ -125,9 +125,9 @@ def parts_index() -> ImageIndex:
 
 def test_what_a_target_cannot_say_is_counted() -> None:
     index = parts_index()
-    assert [n for n, _ in TARGETS["yolo"].loses(index)] == [1, 1]
-    assert TARGETS["coco"].loses(index) == []
-    assert TARGETS["voc"].loses(index) == [(1, "outlines: Pascal VOC has boxes only")]
+    assert [n for n, _ in TARGETS["yolo"].loses(index, [None])] == [1, 1]
+    assert not any(n for n, _ in TARGETS["coco"].loses(index, [None]))
+    assert TARGETS["voc"].loses(index, [None]) == [(1, "outlines: Pascal VOC has boxes only")]
 
 
 def test_parts_are_joined_without_adding_area() -> None:

@@ -209,10 +209,10 @@ def test_voc_edges_become_shares(tmp_path: Path) -> None:
 )
 def test_a_bad_object_goes_alone_and_is_named(tmp_path: Path, bad: str, words: str) -> None:
     good = OBJECT.format("ripe", 20, 10, 60, 30)
-    rows, problems = read_voc(tmp_path, XML.format(good + bad))
+    rows, problems = read_voc(tmp_path, XML.format(f"\n{good}\r\n<!--\n-->{bad}"))
     assert rows.shape == (1, 5)
     assert len(problems) == 1
-    assert problems[0].startswith(f"a.xml: object 2: {words}")
+    assert problems[0].startswith(f"a.xml:4: object 2: {words}")
 
 
 def test_xml_entities_are_never_expanded(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prunus.cli import data_check
@@ -11,11 +12,16 @@ from prunus.core.config import parse
 from prunus.core.errors import ConfigError, DataError
 from prunus.data.config import DataCheckConfig, DataConvertConfig
 from prunus.data.index import build_index
+from prunus.data.review.sizes import boxes_px
 from prunus.data.scenes.write import write_demo
 from prunus.data.spec import read_data
+from prunus.model.build import build_detector
+from prunus.model.spec import read_arch
 from prunus.pipeline.data import check, convert
 from prunus.pipeline.train import train
+from prunus.train.anchors import best_possible_recall
 from prunus.train.config import TrainConfig
+from prunus.weights.native import save_weights
 
 pytestmark = pytest.mark.integration
 
@@ -100,6 +106,32 @@ def test_a_shard_that_cannot_be_read_is_above_any_limit(small_set: Path, tmp_pat
     assert report["rules"]["shard-unreadable"] == 1
     assert data_check.status(report) == 1
     assert "1 shards cannot be read at all" in (tmp_path / "out/check.md").read_text()
+
+
+def test_the_anchors_of_a_model_are_judged_instead_of_the_defaults(
+    small_set: Path, tmp_path: Path
+) -> None:
+    detector = build_detector(read_arch("yolov5n"), read_data(small_set).names)
+    save_weights(detector, tmp_path / "same.safetensors")
+    detector.anchors.mul_(0.01)
+    save_weights(detector, tmp_path / "small.safetensors")
+    detector.anchors.mul_(100_000)
+    save_weights(detector, tmp_path / "huge.safetensors")
+    usual = checked(small_set, tmp_path / "usual")
+    same = checked(small_set, tmp_path / "out1", weights=tmp_path / "same.safetensors")
+    (row,) = same["anchors"]
+    assert row == {**usual["anchors"][0], "anchors of": "same.safetensors"}
+    small = checked(small_set, tmp_path / "out3", weights=tmp_path / "small.safetensors")
+    sizes = boxes_px(build_index(read_data(small_set), "train"), 64)
+    anchors = np.array(read_arch("yolov5n").anchors_px).reshape(-1, 2) / 100
+    expected = best_possible_recall(anchors, sizes, 4)
+    assert 0.1 < expected < 1
+    assert small["anchors"][0]["best possible recall"] == pytest.approx(expected)
+    huge = checked(small_set, tmp_path / "out2", weights=tmp_path / "huge.safetensors")
+    assert huge["anchors"][0]["best possible recall"] == 0
+    assert huge["rules"]["anchors-miss"] == 1
+    assert "no anchor of huge.safetensors takes 100.0% of the boxes" in str(huge["remarks"])
+    assert huge["inputs"]["weights"]["path"].endswith("huge.safetensors")
 
 
 def test_bad_input_is_an_error_not_a_share(tmp_path: Path) -> None:

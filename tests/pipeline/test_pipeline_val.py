@@ -10,12 +10,15 @@ import torch
 
 from prunus.cli.main import main
 from prunus.core.config import parse
+from prunus.core.errors import ConfigError
+from prunus.data.config import DataConvertConfig
 from prunus.data.index import build_index
 from prunus.data.spec import read_data
 from prunus.evaluate.config import ValConfig
 from prunus.model.build import build_detector
 from prunus.model.spec import read_arch
 from prunus.pipeline import val as pipeline_val
+from prunus.pipeline.data import convert
 from prunus.pipeline.val import val
 from prunus.weights.native import save_weights
 
@@ -201,3 +204,45 @@ def test_a_run_on_other_images_is_refused_in_one_line(
 def test_without_predictions_on_request(model: Path, orchard: Path, tmp_path: Path) -> None:
     judged(tmp_path, orchard, model, save_json=False)
     assert not (tmp_path / "predictions.json").exists()
+
+
+@pytest.fixture
+def as_coco(orchard: Path, tmp_path: Path) -> Path:
+    """The orchard's COCO JSON, with ids that are no places."""
+    settings = parse(DataConvertConfig, {"data": orchard, "to": "coco", "out": tmp_path / "coco"})
+    file = Path(str(convert(settings)["data"]))
+    place = file.parent / "annotations/val.json"
+    content = json.loads(place.read_text())
+    for item in content["categories"]:
+        item["id"] = 100 - item["id"]
+    for item in content["images"]:
+        item["id"] += 5000
+    for item in content["annotations"]:
+        item["image_id"] += 5000
+        item["category_id"] = 100 - item["category_id"]
+    place.write_text(json.dumps(content))
+    return file
+
+
+def test_predictions_have_the_ids_of_a_coco_json_and_can_be_compared(
+    model: Path, as_coco: Path, tmp_path: Path
+) -> None:
+    report = judged(tmp_path / "one", as_coco, model)
+    entries = json.loads((tmp_path / "one/predictions.json").read_text())
+    truth = json.loads((as_coco.parent / "annotations/val.json").read_text())
+    for key, listed in (("image_id", "images"), ("category_id", "categories")):
+        assert {entry[key] for entry in entries} <= {item["id"] for item in truth[listed]}
+    assert report["data"]["coco_ids"] is True
+    again = judged(tmp_path / "two", as_coco, model, compare=tmp_path / "one")
+    found = [again["comparison"][metric]["difference"] for metric in ("mAP50", "mAP50-95")]
+    assert found == [0, 0]
+    single = judged(tmp_path / "three", as_coco, model, single_class=True)
+    assert single["data"]["coco_ids"] is False
+
+
+def test_a_run_with_other_ids_is_refused(
+    model: Path, orchard: Path, as_coco: Path, tmp_path: Path
+) -> None:
+    judged(tmp_path / "one", as_coco, model)
+    with pytest.raises(ConfigError, match=r"has the ids of a COCO JSON, this data set has none"):
+        judged(tmp_path / "two", orchard, model, compare=tmp_path / "one")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunus.data.convert import coco, voc, yolo
+from prunus.data.convert.extras import Carried
 from prunus.data.convert.images import Placed
 from prunus.data.image_index import ImageIndex
 
@@ -22,14 +23,15 @@ class Target:
         image_folder: (split) -> the folder of its images, relative to the data set's; splits may
             share one.
         entry: (split) -> what stands in the YAML.
-        write: (folder, split, index, the images' places in index order) -> writes the labels.
-        loses: (index) -> what the format cannot say, as (count, words).
+        write: (folder, split, index, the images' places in index order, what label files of this
+            format hold beyond it) -> writes the labels.
+        loses: (index, the same) -> what the format cannot say, as (count, words).
     """
 
     image_folder: Callable[[str], str]
     entry: Callable[[str], str]
-    write: Callable[[Path, str, ImageIndex, Sequence[Placed]], None]
-    loses: Callable[[ImageIndex], list[tuple[int, str]]]
+    write: Callable[[Path, str, ImageIndex, Sequence[Placed], Carried], None]
+    loses: Callable[[ImageIndex, Carried], list[tuple[int, str]]]
 
 
 TARGETS: Mapping[str, Target] = {

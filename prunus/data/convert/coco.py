@@ -1,15 +1,18 @@
-"""COCO JSON: `annotations/<split>.json`, categories numbered from 1 in the classes' order."""
+"""COCO JSON: `annotations/<split>.json`, one record a line.
 
-from collections.abc import Sequence
+What comes from a COCO JSON is written as it stands: ids, masks, crowds and all else, but for boxes
+that were cut at the image's border. Otherwise categories are numbered from 1 in the classes' order.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from prunus.core.files import write_json
+from prunus.core.files import write_text
+from prunus.data.convert.coco_ids import Numbering
+from prunus.data.convert.coco_records import annotations, encoded, images, kept_crowds
+from prunus.data.convert.extras import Carried
 from prunus.data.convert.images import Placed
-from prunus.data.convert.pixels import edges, tidy
 from prunus.data.image_index import ImageIndex
-from prunus.data.labels import Outline
 
 
 def image_folder(split: str) -> str:
@@ -20,59 +23,35 @@ def entry(split: str) -> str:
     return f"annotations/{split}.json"
 
 
-def write(folder: Path, split: str, index: ImageIndex, images: Sequence[Placed]) -> None:
+def write(
+    folder: Path, split: str, index: ImageIndex, places: Sequence[Placed], extras: Carried
+) -> None:
     """Write one JSON with every image, background included."""
-    annotations: list[dict[str, object]] = []
-    for number in range(len(images)):
-        boxes, outlines = index.boxes_of(number), index.outlines_of(number)
-        size_hw = index.sizes_hw[number]
-        for box, outline in zip(boxes, outlines, strict=True):
-            left, top, right, bottom = edges(box, size_hw)
-            rings = _rings(outline, int(size_hw[0]), int(size_hw[1]))
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number + 1,
-                    "category_id": int(box[0]) + 1,
-                    "bbox": [left, top, right - left, bottom - top],
-                    "area": sum(map(_area, rings)) if rings else (right - left) * (bottom - top),
-                    "iscrowd": 0,
-                    "segmentation": rings,
-                }
-            )
-    content = {
-        "images": [
-            {
-                "id": number + 1,
-                "file_name": image.name,
-                "width": int(index.sizes_hw[number, 1]),
-                "height": int(index.sizes_hw[number, 0]),
-            }
-            for number, image in enumerate(images)
-        ],
-        "annotations": annotations,
-        "categories": [
-            {"id": number + 1, "name": name, "supercategory": ""}
-            for number, name in enumerate(index.names)
-        ],
-    }
-    write_json(folder / entry(split), content)
+    numbering = Numbering(extras)
+    more = numbering.facts.more if numbering.facts else {}
+    categories = (
+        encoded(item, {"id": item["id"], "name": item["name"]})
+        for item in numbering.categories(index.names)
+    )
+    parts = [f"{encoded(key)}: {encoded(value)}" for key, value in more.items()]
+    parts += [
+        _list("images", images(index, places, numbering, extras)),
+        _list("annotations", annotations(index, numbering, extras)),
+        _list("categories", categories),
+    ]
+    write_text(folder / entry(split), "{\n" + ",\n".join(parts) + "\n}\n")
 
 
-def loses(_index: ImageIndex) -> list[tuple[int, str]]:
-    """Say that COCO can say all that an index holds."""
-    return []
-
-
-def _rings(outline: Outline, height: int, width: int) -> list[list[float]]:
+def loses(_index: ImageIndex, extras: Carried) -> list[tuple[int, str]]:
+    """Count what COCO JSONs lose in becoming one with others, and crowds of no use."""
+    numbering = Numbering(extras)
+    there = [one for one in extras if one]
+    crowds = sum(len(one.unlearnt) - len(kept_crowds(one, numbering)) for one in there)
     return [
-        [tidy(float(x) * width, width) if axis == 0 else tidy(float(y) * height, height)
-         for x, y in ring for axis in (0, 1)]
-        for ring in outline
-    ]  # fmt: skip
+        (0 if numbering.facts else len(there), "images: ids are counted anew in a joined JSON"),
+        (crowds, "crowds: of categories that are no classes, or with values that JSON lacks"),
+    ]
 
 
-def _area(ring: list[float]) -> float:
-    """Return the area of a polygon by the shoelace formula, in square pixels."""
-    x, y = np.array(ring[::2]), np.array(ring[1::2])
-    return round(abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2, 6)
+def _list(name: str, lines: Iterator[str]) -> str:
+    return f'"{name}": [\n' + ",\n".join(lines) + "\n]"

@@ -1,5 +1,7 @@
 """Shares of an image back to pixels, without the noise of single precision."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,9 @@ NOISE = 2e-7
 """Of a coordinate, as a share of the image: three roundings of float32 near 1."""
 
 
-def edges(box: NDArray[np.float32], size_hw: NDArray[np.int32]) -> tuple[float, ...]:
+def edges(
+    box: NDArray[np.float32], size_hw: Sequence[int] | NDArray[np.int32]
+) -> tuple[float, ...]:
     """Return left, top, right, bottom in pixels of a row of class, centre and size."""
     _, x, y, across, down = (float(value) for value in box)
     height, width = (int(side) for side in size_hw)

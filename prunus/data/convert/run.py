@@ -9,13 +9,15 @@ import yaml
 from prunus.core.errors import DataError
 from prunus.core.files import write_text
 from prunus.data.convert import TARGETS, Target
+from prunus.data.convert.extras import count_unsaid, read_extras
 from prunus.data.convert.images import Names, bring
 from prunus.data.image_index import ImageIndex
 from prunus.data.rules import COSTLY
 from prunus.data.spec import DataSpec
 
 YAML = "data.yaml"
-NOT_IN_VOC = "Pascal VOC's pose, truncated and difficult, and the parts of objects, are not read"
+NOT_LEARNT = ("box-crowd", "box-rle")
+"""Rules whose objects only COCO can hold."""
 
 
 def losses(spec: DataSpec, indices: Mapping[str, ImageIndex], target: str) -> list[str]:
@@ -25,9 +27,12 @@ def losses(spec: DataSpec, indices: Mapping[str, ImageIndex], target: str) -> li
         dropped = [problem for problem in index.problems if problem.effect in COSTLY]
         counts = Counter(problem.effect for problem in dropped)
         lines += [f"{split}: {n} × {effect}, as training does" for effect, n in counts.items()]
-        lines += [f"{split}: {p}" for p in index.problems if p.rule in ("box-crowd", "box-rle")]
-        lines += [f"{split}: {n} {words}" for n, words in TARGETS[target].loses(index) if n]
-    return lines + [NOT_IN_VOC] * (spec.format == "voc")
+        if target != "coco":
+            lines += [f"{split}: {p}" for p in index.problems if p.rule in NOT_LEARNT]
+        lost = TARGETS[target].loses(index, read_extras(spec, split, index, target))
+        lost += count_unsaid(spec, split, index, target)
+        lines += [f"{split}: {n} {words}" for n, words in lost if n]
+    return lines
 
 
 def write_data_set(
@@ -57,7 +62,7 @@ def write_data_set(
             "Rename one of them."
         )
     try:
-        _write(TARGETS[target], indices, folder, copy=copy)
+        _write(spec, target, indices, folder, copy=copy)
     except OSError as error:
         raise DataError(
             f"{error.filename}: not written: {error.strerror or error}. Free space, or link to the "
@@ -84,11 +89,14 @@ def _refuse_old_images(kind: Target, indices: Mapping[str, ImageIndex], folder: 
             )
 
 
-def _write(kind: Target, indices: Mapping[str, ImageIndex], folder: Path, *, copy: bool) -> None:
+def _write(
+    spec: DataSpec, target: str, indices: Mapping[str, ImageIndex], folder: Path, *, copy: bool
+) -> None:
+    kind = TARGETS[target]
     names: dict[str, Names] = {}
     for split, index in indices.items():
         home = kind.image_folder(split)
         given = names.setdefault(home, Names())
         images = [given.place(path) for path in index.paths]
         bring(images, folder / home, copy=copy, title=f"{'copying' if copy else 'linking'} {split}")
-        kind.write(folder, split, index, images)
+        kind.write(folder, split, index, images, read_extras(spec, split, index, target))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from prunus.data.convert.extras import Carried
 from prunus.data.convert.images import Placed
 from prunus.data.image_index import ImageIndex
 from prunus.data.labels import Outline, Ring, extent
@@ -22,7 +23,9 @@ def entry(split: str) -> str:
     return image_folder(split)
 
 
-def write(folder: Path, split: str, index: ImageIndex, images: Sequence[Placed]) -> None:
+def write(
+    folder: Path, split: str, index: ImageIndex, images: Sequence[Placed], _extras: Carried
+) -> None:
     """Write a text file for each image, empty ones for background."""
     labels = folder / "labels" / split
     labels.mkdir(parents=True, exist_ok=True)
@@ -35,7 +38,7 @@ def write(folder: Path, split: str, index: ImageIndex, images: Sequence[Placed])
         (labels / f"{image.stem}.txt").write_text("".join(lines), encoding="utf-8")
 
 
-def loses(index: ImageIndex) -> list[tuple[int, str]]:
+def loses(index: ImageIndex, _extras: Carried) -> list[tuple[int, str]]:
     """Count what a polygon row cannot say: several parts, and a box other than its extent."""
     outlines = [outline for n in range(len(index)) for outline in index.outlines_of(n)]
     parts = sum(len(outline) > 1 for outline in outlines)

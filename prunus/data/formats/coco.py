@@ -8,13 +8,16 @@ https://cocodataset.org/#format-data.
 """
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from prunus.core.errors import DataError, suggest
-from prunus.data.checks import check_boxes
-from prunus.data.formats.coco_file import Annotation, CocoFile, parse
-from prunus.data.formats.source import Source
+from prunus.core.errors import DataError
+from prunus.data.formats.coco_extras import read_extras
+from prunus.data.formats.coco_file import CocoFile, parse
+from prunus.data.formats.coco_labels import Known, numbered, read_labels
+from prunus.data.formats.coco_lines import lines_of, no_lines
+from prunus.data.formats.source import Extras, Sized, Source
 from prunus.data.labels import Labels
 from prunus.data.paths import confine
 from prunus.data.problems import Problem, printable
@@ -56,9 +59,17 @@ def open_entry(root: Path, entry: str, names: tuple[str, ...]) -> Source:
     content = read_file(file)
     classes, problems = _classes(file, content, names)
     images = {path: number for number, path in enumerate(_paths(root, file, content))}
+    known = Known(file, content, classes, len(names))
 
     def read(image: Path, size_hw: tuple[int, int]) -> Labels:
-        return _labels(file, content, images[image], size_hw, classes, len(names))
+        labels, _ = read_labels(known, images[image], size_hw, no_lines)
+        if labels.problems:  # where they are is looked up only now
+            labels, _ = read_labels(known, images[image], size_hw, lines_of(file))
+        return labels
+
+    def extras(wanted: Sequence[Sized]) -> list[Extras | None]:
+        records = [numbered(known, images[image], size_hw) for image, size_hw in wanted]
+        return [*read_extras(file, classes, names, records)]
 
     crowds = sum(a.crowd for listed in content.annotations for a in listed)
     if crowds:
@@ -67,8 +78,27 @@ def open_entry(root: Path, entry: str, names: tuple[str, ...]) -> Source:
     if content.run_lengths:
         message = f"{content.run_lengths} run-length masks: their bbox is used"
         problems.append(Problem(file, None, message, "box-rle"))
-    problems += [Problem(file, None, message, rule) for message, rule in content.problems]
-    return Source(list(images), lambda _: file, read, tuple(problems), one_file=file)
+    find = lines_of(file) if content.problems else no_lines
+    problems += [
+        Problem(file, find("annotations", number), message, rule)
+        for number, message, rule in content.problems
+    ]
+    return Source(list(images), lambda _: file, read, tuple(problems), file, extras)
+
+
+def read_ids(
+    root: Path, entry: str, names: tuple[str, ...]
+) -> tuple[dict[Path, int | str], dict[int, int | None]]:
+    """Return image → its id, and every category's id → its class, None where it is none.
+
+    Raises:
+        DataError: As `open_entry` does.
+    """
+    file = json_of(root / entry)
+    content = read_file(file)
+    classes, _ = _classes(file, content, names)
+    images = dict(zip(_paths(root, file, content), content.ids, strict=True))
+    return images, {number: classes.get(number) for number in content.categories}
 
 
 def list_images(root: Path, entry: str) -> list[Path]:
@@ -158,54 +188,3 @@ def image_folder(root: Path, file: Path, content: CocoFile) -> Path:
         f"{file}: its images were not found; tried {printable(tried)}. "
         "Set 'path' to the folder that holds both, with the images in images/ or beside the JSON."
     )
-
-
-def _labels(
-    file: Path,
-    content: CocoFile,
-    image: int,
-    size_hw: tuple[int, int],
-    classes: dict[int, int],
-    count: int,
-) -> Labels:
-    """Return the objects of an image; crowds are left out."""
-    said_hw = content.images[image][1]
-    height, width = said_hw or size_hw
-    rows, places, outlines, problems = [], [], [], []
-    if said_hw not in (None, size_hw):
-        message = (
-            f"{content.images[image][0]} has {size_hw[1]}x{size_hw[0]} pixels, not "
-            f"{width}x{height} as stated: boxes are taken as shares of the stated size"
-        )
-        problems.append(Problem(file, None, message, "image-size-differs"))
-    for item in content.annotations[image]:
-        words = f"annotation {item.number}: "
-        if item.crowd:
-            continue
-        if item.category not in classes:
-            message = f"{words}{_unknown(content, item, classes)}: box dropped"
-            problems.append(Problem(file, None, message, "box-class"))
-            continue
-        left, top, across, down = item.bbox_xywh
-        rows.append(
-            (
-                float(classes[item.category]),
-                (left + across / 2) / width,
-                (top + down / 2) / height,
-                across / width,
-                down / height,
-            )
-        )
-        places.append((None, words))
-        outlines.append(tuple(ring / (width, height) for ring in item.rings))
-    packed = [tuple(ring.astype("float32") for ring in outline) for outline in outlines]
-    checked = check_boxes(rows, places, file, count, packed)
-    return Labels(checked.rows, problems + checked.problems, checked.outlines)
-
-
-def _unknown(content: CocoFile, item: Annotation, classes: dict[int, int]) -> str:
-    name = content.categories.get(item.category)
-    if name is None:
-        return f"no category has the id {item.category}"
-    known = [content.categories[number] for number in classes]
-    return f"category '{name}' is not among the data set's names{suggest(name, known).rstrip('?')}"

@@ -44,16 +44,19 @@ class CocoFile:
     Attributes:
         categories: Id to name.
         images: File name and (height, width) as written, None when it is not.
+        ids: COCO's id of each image.
         annotations: Those of each image.
         run_lengths: How many masks are run-length coded, crowds not counted.
-        problems: Messages and rules about annotations that belong to no image or are malformed.
+        problems: Numbers, messages and rules of annotations that belong to no image or are
+            malformed.
     """
 
     categories: dict[int, str]
     images: list[tuple[str, tuple[int, int] | None]]
+    ids: list[int | str]
     annotations: list[list[Annotation]]
     run_lengths: int
-    problems: list[tuple[str, str]]
+    problems: list[tuple[int, str, str]]
 
 
 def parse(file: Path) -> CocoFile:
@@ -62,29 +65,36 @@ def parse(file: Path) -> CocoFile:
     Raises:
         DataError: One clause, without the file's name: it is no COCO JSON.
     """
-    content = _content(file)
-    images, places = _images(content["images"])
+    content = read_content(file)
+    images, ids = _images(content["images"])
     categories = _categories(content.get("categories", []))
+    places: dict[object, int] = {id_: place for place, id_ in enumerate(ids)}
     annotations: list[list[Annotation]] = [[] for _ in images]
-    problems: list[tuple[str, str]] = []
+    problems: list[tuple[int, str, str]] = []
     run_lengths = 0
     for number, item in enumerate(content.get("annotations", []), start=1):
         place = _place(item, places)
         if place is None:
-            problems.append((f"annotation {number}: of no image: box dropped", "box-coordinates"))
+            message = f"annotation {number}: of no image: box dropped"
+            problems.append((number, message, "box-coordinates"))
             continue
         try:
             read, is_rle = _annotation(number, item)
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             message = f"annotation {number}: {error or 'no box'}: box dropped"
-            problems.append((" ".join(message.split()), "box-coordinates"))
+            problems.append((number, " ".join(message.split()), "box-coordinates"))
             continue
         annotations[place].append(read)
         run_lengths += is_rle and not read.crowd
-    return CocoFile(categories, images, annotations, run_lengths, problems)
+    return CocoFile(categories, images, ids, annotations, run_lengths, problems)
 
 
-def _content(file: Path) -> dict[str, Any]:
+def read_content(file: Path) -> dict[str, Any]:
+    """Return what the JSON holds, with lists `images`, `annotations` and `categories` if any.
+
+    Raises:
+        DataError: One clause, without the file's name: it is no COCO JSON.
+    """
     if not file.is_file() or file.stat().st_size > MAX_JSON_BYTES:
         raise DataError(f"no regular file, or over {MAX_JSON_BYTES >> 30} GB")
     try:
@@ -100,24 +110,24 @@ def _content(file: Path) -> dict[str, Any]:
 
 def _images(
     listed: list[Any],
-) -> tuple[list[tuple[str, tuple[int, int] | None]], dict[object, int]]:
-    """Return the images, and image id → place among them."""
+) -> tuple[list[tuple[str, tuple[int, int] | None]], list[int | str]]:
+    """Return the images and their ids."""
     images: list[tuple[str, tuple[int, int] | None]] = []
-    places: dict[object, int] = {}
+    ids: dict[int | str, None] = {}
     seen: set[str] = set()
     for number, item in enumerate(listed, start=1):
         if not isinstance(item, dict) or not isinstance(item.get("file_name"), str):
             raise DataError(f"images: {number} has no 'file_name'")
-        if not isinstance(item.get("id"), int | str) or item["id"] in places:
+        if not isinstance(item.get("id"), int | str) or item["id"] in ids:
             raise DataError(f"images: {number} has no 'id', or another image's")
         if item["file_name"] in seen:
             raise DataError(f"images: {number} has the 'file_name' of an earlier one; join the two")
         seen.add(item["file_name"])
-        places[item["id"]] = len(images)
+        ids[item["id"]] = None
         sides = item.get("height"), item.get("width")
         stated = all(isinstance(side, int) and 0 < side < MAX_SIDE_PX for side in sides)
         images.append((item["file_name"], sides if stated else None))  # type: ignore[arg-type]
-    return images, places
+    return images, list(ids)
 
 
 def _place(item: Any, places: dict[object, int]) -> int | None:

@@ -5,16 +5,15 @@ Objects marked difficult are boxes like any other. An image without an annotatio
 Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from xml.etree.ElementTree import Element
 
 from prunus.core.errors import DataError, suggest
 from prunus.data.checks import check_boxes, label_bytes
-from prunus.data.formats.source import Source, per_image
+from prunus.data.formats.source import Extras, Sized, Source, per_image
+from prunus.data.formats.voc_file import parse
 from prunus.data.labels import Labels
 from prunus.data.paths import IMAGE_SUFFIXES, images_in, listed_lines, swap_folder
 from prunus.data.problems import Problem, RuleError
@@ -29,7 +28,8 @@ def recognises(root: Path, entry: str) -> bool:
 
 def open_entry(root: Path, entry: str, names: tuple[str, ...]) -> Source:
     """Return the images of an image set or a folder, each with its own XML."""
-    return per_image(list_images(root, entry), label_file, read_labels, names)
+    source = per_image(list_images(root, entry), label_file, read_labels, names)
+    return replace(source, extras=lambda images: _extras(images, names))
 
 
 def list_images(root: Path, entry: str) -> list[Path]:
@@ -81,24 +81,44 @@ def read_labels(label_file: Path, size_hw: tuple[int, int], names: tuple[str, ..
     content = label_bytes(label_file)
     if content is None:
         return check_boxes((), (), label_file, len(names))
-    try:
-        tree = fromstring(content)
-    except DefusedXmlException as error:
-        message = "declares XML entities, which are never expanded"
-        raise RuleError("label-unreadable", message) from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise RuleError("label-unreadable", f"not valid XML: {error}") from error
+    labels = _labels(parse(content)[1], label_file, size_hw, names)
+    return replace(labels, records=())  # the trees of all images would fill the memory
+
+
+def _extras(images: Sequence[Sized], names: tuple[str, ...]) -> list[Extras | None]:
+    """Return the annotation of each image and the objects of its rows, as XML elements."""
+    found: list[Extras | None] = []
+    for image, size_hw in images:
+        file = label_file(image)
+        content = label_bytes(file)
+        if content is None:
+            found.append(None)
+            continue
+        tree, objects = parse(content)
+        found.append(Extras("voc", None, tree, _labels(objects, file, size_hw, names).records))
+    return found
+
+
+def _labels(
+    objects: Sequence[tuple[int, Element]],
+    label_file: Path,
+    size_hw: tuple[int, int],
+    names: tuple[str, ...],
+) -> Labels:
+    """Return the rows of objects, which are their records."""
+    records: list[Element] = []
     rows: list[tuple[float, ...]] = []
     places: list[tuple[int | None, str]] = []
     problems: list[Problem] = []
-    for number, item in enumerate(tree.iter("object"), start=1):
+    for number, (line, item) in enumerate(objects, start=1):
         words = f"object {number}: "
         try:
             rows.append(_box(item, size_hw, names))
-            places.append((None, words))
+            places.append((line, words))
+            records.append(item)
         except RuleError as fault:
-            problems.append(Problem(label_file, None, f"{words}{fault}: box dropped", fault.rule))
-    checked = check_boxes(rows, places, label_file, len(names))
+            problems.append(Problem(label_file, line, f"{words}{fault}: box dropped", fault.rule))
+    checked = check_boxes(rows, places, label_file, len(names), records=records)
     return replace(checked, problems=problems + checked.problems)
 
 
