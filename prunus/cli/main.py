@@ -8,6 +8,7 @@ import argparse
 import gc
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -79,13 +80,13 @@ def _run_verb(verb: str, words: list[str]) -> int:
     except PrunusError as error:
         for line in str(error).splitlines():
             print(f"prunus {verb}: {line}", file=sys.stderr)
-        return USER_ERROR
+        return error.status
     except KeyboardInterrupt as stop:
         print(f"prunus {verb}: stopped. {stop}".rstrip(), file=sys.stderr)
         return STOPPED
     finally:
         gc.freeze()  # what lives to the end need not be searched for cycles there: 0.6 s with torch
-    if arguments.json:
+    if arguments.json and _speaks():
         print(json.dumps(report, indent=2))
     return int(module.status(report)) if hasattr(module, "status") else DONE
 
@@ -94,6 +95,13 @@ def _report(module: ModuleType, arguments: argparse.Namespace, verb: str) -> obj
     from prunus.core.config import from_arguments
 
     return module.run(from_arguments(module.SETTINGS, arguments, verb))
+
+
+def _speaks() -> bool:
+    """Return whether this process is the only one, or the first of those of `torchrun`."""
+    from prunus.core.distributed import started_together
+
+    return not started_together() or os.environ.get("RANK", "0") == "0"
 
 
 def _overview() -> str:

@@ -4,22 +4,30 @@ Torch is imported inside the functions that need it, so that the room stays chea
 """
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from prunus.core.errors import ConfigError, PrunusError
+from prunus.core.errors import ConfigError
+from prunus.core.talk import LostError as LostError
+from prunus.core.talk import lost
+from prunus.core.talk import talking as talking
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed.distributed_c10d import Store
 
 Item = TypeVar("Item")
 TIMEOUT = timedelta(seconds=1800)
 """A process waits so long for the others. Those that have died are noticed at once."""
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+MET, ENDED = "met", "ended"
+"""Keys of what the processes tell each other outside collectives."""
+POLL_SECONDS = 0.1
 BUCKET_ELEMENTS = 8 << 20
 """Numbers that are sent at once: 32 MB, so that a large model needs no second copy of itself."""
 
@@ -32,11 +40,13 @@ class Processes:
         rank: Its number, from 0.
         count: How many there are.
         local_rank: Its number among those of this machine: its GPU's.
+        store: Where they leave notes for each other; None for a process alone.
     """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    store: "Store | None" = field(default=None, repr=False, compare=False)
 
     @property
     def first(self) -> bool:
@@ -78,6 +88,22 @@ class Processes:
         import torch
 
         return flag if self.count == 1 else bool(self.mean(torch.tensor(float(flag))) > 0)
+
+    def meet(self) -> None:
+        """Wait until all processes are here, however long that takes: TIMEOUT does not count.
+
+        Raises:
+            LostError: One of them has ended.
+        """
+        if self.store is None:
+            return
+        with talking():
+            arrived = self.store.add(MET, 1)
+            wanted = -(-arrived // self.count) * self.count  # nobody comes to the next one before
+            while self.store.add(MET, 0) < wanted:
+                if self.store.check([ENDED]):
+                    raise lost(f"process {self.store.get(ENDED).decode()}")
+                time.sleep(POLL_SECONDS)
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return this process's part of what is the same list in all of them: every n-th item.
@@ -128,8 +154,6 @@ class Processes:
 
 
 ALONE = Processes()
-SAID = 120
-"""Characters of torch's message that are shown."""
 
 
 def _buckets(tensors: Iterable["Tensor"]) -> Iterator[list["Tensor"]]:
@@ -147,22 +171,6 @@ def _buckets(tensors: Iterable["Tensor"]) -> Iterator[list["Tensor"]]:
 
 def _elements(tensor: "Tensor") -> int:
     return tensor.numel()
-
-
-@contextmanager
-def talking() -> Iterator[None]:
-    """Turn what torch says of a lost connection into one line.
-
-    Raises:
-        PrunusError: Another process has ended.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        raise PrunusError(
-            f"process {os.environ.get('RANK', '0')}: another one has ended or cannot be reached; "
-            f"its own message says why. ({str(error).splitlines()[0][:SAID]})"
-        ) from error
 
 
 def started_together() -> bool:
@@ -195,14 +203,14 @@ def processes(device_type: str) -> Iterator[Processes]:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} not set. Start "
             "with torchrun, or unset WORLD_SIZE."
         )
-    found = Processes(*(int(os.environ[name]) for name in NEEDED[:3]))
+    rank, count, local_rank = (int(os.environ[name]) for name in NEEDED[:3])
     if device_type == "cuda":
-        if found.local_rank >= torch.cuda.device_count():
+        if local_rank >= torch.cuda.device_count():
             raise ConfigError(
-                f"process {found.local_rank} of this machine has no GPU: there are "
+                f"process {local_rank} of this machine has no GPU: there are "
                 f"{torch.cuda.device_count()}. Lower --nproc-per-node, or give --device cpu."
             )
-        torch.cuda.set_device(found.local_rank)
+        torch.cuda.set_device(local_rank)
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     with talking():
         store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
@@ -210,6 +218,10 @@ def processes(device_type: str) -> Iterator[Processes]:
         store = PrefixStore(f"prunus/{os.environ.get(RESTARTS, '0')}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
-        yield found
+        yield Processes(rank, count, local_rank, store)
+    except BaseException:
+        with suppress(RuntimeError):  # who keeps the notes may have ended
+            store.set(ENDED, str(rank))
+        raise
     finally:
         dist.destroy_process_group()

@@ -4,7 +4,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -13,12 +13,16 @@ from typing import IO, Any
 
 from prunus.core.config import Settings, setting
 from prunus.core.console import log
-from prunus.core.errors import ConfigError
-from prunus.core.files import sha256, write_json, write_text
+from prunus.core.errors import ConfigError, PrunusError
+from prunus.core.files import remove_leftovers, sha256, write_json, write_text
 from prunus.core.machine import machine_facts, package_versions
+from prunus.core.run_folder import CONFIG as CONFIG
+from prunus.core.run_folder import LOG as LOG
+from prunus.core.run_folder import Place, exactly, next_free
+from prunus.core.run_folder import only_begun as only_begun
 
 SCHEMA_VERSION = 1
-REPORT, CONFIG, LOG = "report.json", "config.yaml", "log.txt"
+REPORT = "report.json"
 
 
 class RunSettings(Settings):
@@ -47,12 +51,17 @@ class Run:
     _inputs: dict[str, Path] = field(default_factory=dict)
     _started: float = field(default_factory=time.perf_counter)
     _handler: logging.Handler | None = None
+    _place: Place | None = None
+    _drafts: Collection[str] = ()
 
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
+        ended_by_user = kind is not None and issubclass(kind, PrunusError | KeyboardInterrupt)
+        if ended_by_user and self._place is not None:  # the log of a bug of ours is kept
+            self._place.leave_as_found(self._drafts)
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -91,18 +100,36 @@ class Run:
             self._handler = None
 
 
-def start(verb: str, settings: RunSettings) -> Run:
+def start(verb: str, settings: RunSettings, drafts: Collection[str] = ()) -> Run:
     """Make the run's folder, write the resolved settings into it and begin its log.
+
+    A run that the user ends before it has written more than that, by an error or by Ctrl-C, leaves
+    its folder as it found it.
+
+    Args:
+        verb: What runs.
+        settings: How.
+        drafts: Names of what the verb writes anew at each start, besides settings and log.
 
     Raises:
         ConfigError: The folder holds another run, or cannot be made.
     """
+    text = settings_text(settings)
+    place = _choose_place(verb, settings, text.encode(), drafts)
+    write_text(place.folder / CONFIG, text)
+    run = reopen(verb, place.folder, settings)
+    run._place, run._drafts = place, drafts
+    for name in (CONFIG, *drafts):
+        remove_leftovers(run.path(name))
+    return run
+
+
+def settings_text(settings: RunSettings) -> str:
+    """Return what a run's CONFIG holds: YAML, from which `parse` makes the same settings again."""
     import yaml  # late: 10 ms that --help need not pay
 
-    folder = _choose_folder(verb, settings)
     plain = settings.model_dump(mode="json")
-    write_text(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-    return reopen(verb, folder, settings)
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def reopen(verb: str, folder: Path, settings: RunSettings) -> Run:
@@ -202,32 +229,15 @@ def finite(value: object) -> object:
     return str(value)
 
 
-def _choose_folder(verb: str, settings: RunSettings) -> Path:
+def _choose_place(
+    verb: str, settings: RunSettings, content: bytes, drafts: Collection[str]
+) -> Place:
     try:
         if settings.out is not None:
-            if not settings.exist_ok and settings.out.is_dir() and any(settings.out.iterdir()):
-                raise ConfigError(
-                    f"--out: {settings.out} is not empty. Choose another folder, or add --exist-ok."
-                )
-            settings.out.mkdir(parents=True, exist_ok=True)
-            return settings.out
-        return _next_free(settings.project / verb, settings.name, settings.exist_ok)
+            return exactly(settings.out, content, drafts, exist_ok=settings.exist_ok)
+        return next_free(settings.project / verb, settings.name, exist_ok=settings.exist_ok)
     except OSError as error:
         raise ConfigError(
             f"{error.filename}: no run folder can be made: {error.strerror}. "
             "Choose another with --out."
         ) from error
-
-
-def _next_free(parent: Path, name: str, exist_ok: bool) -> Path:
-    """Make the first of NAME, NAME2, NAME3 … that does not exist; `mkdir` decides any race."""
-    parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = parent / (name if number == 1 else f"{name}{number}")
-        try:
-            folder.mkdir(exist_ok=exist_ok)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder

@@ -1,4 +1,4 @@
-"""Rectangular validation batches: images of like shape together. Spec sheet 2.8."""
+"""Rectangular batches: images of like shape together. Spec sheet 2.8."""
 
 import math
 from dataclasses import dataclass
@@ -28,9 +28,7 @@ class Rectangle:
 def rectangles(
     sizes_hw: NDArray[np.int32], image_size: int, batch_size: int, stride: int
 ) -> tuple[Rectangle, ...]:
-    """Cut the images, ordered by height over width, into batches and give each its canvas.
-
-    Equal ratios keep their order, so that batches are the same on every machine.
+    """Cut the images into batches of like shape and give each its canvas.
 
     Args:
         sizes_hw: (N, 2) image sizes in pixels.
@@ -39,11 +37,20 @@ def rectangles(
         stride: Canvas sides are multiples of this.
     """
     ratios = sizes_hw[:, 0] / sizes_hw[:, 1]
-    order = np.argsort(ratios, kind="stable")
-    batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
     return tuple(
-        Rectangle(tuple(int(image) for image in batch), _canvas(ratios[batch], image_size, stride))
-        for batch in batches
+        Rectangle(group, _canvas(ratios[list(group)], image_size, stride))
+        for group in shape_groups(sizes_hw, batch_size)
+    )
+
+
+def shape_groups(sizes_hw: NDArray[np.int32], batch_size: int) -> tuple[tuple[int, ...], ...]:
+    """Cut the images, ordered by height over width, into groups of a batch each.
+
+    Equal ratios keep their order, so that groups are the same on every machine.
+    """
+    order = np.argsort(sizes_hw[:, 0] / sizes_hw[:, 1], kind="stable").tolist()
+    return tuple(
+        tuple(order[start : start + batch_size]) for start in range(0, len(order), batch_size)
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from prunus.core.records import Size
 from prunus.data.index import ImageIndex
+from prunus.data.rectangles import shape_groups as shape_groups
 
 ORDER = 0
 """Third word of the seed for an epoch's order; samples take 1 and up."""
@@ -162,14 +163,6 @@ def repeat_factors(index: ImageIndex, threshold: float) -> tuple[float, ...]:
     factors = np.ones(len(index))
     np.maximum.at(factors, shown[0], per_class[shown[1]])
     return tuple(factors.tolist())
-
-
-def shape_groups(sizes_hw: NDArray[np.int32], batch_size: int) -> tuple[tuple[int, ...], ...]:
-    """Cut the images, ordered by height over width, into groups of a batch each."""
-    order = np.argsort(sizes_hw[:, 0] / sizes_hw[:, 1], kind="stable").tolist()
-    return tuple(
-        tuple(order[start : start + batch_size]) for start in range(0, len(order), batch_size)
-    )
 
 
 def shared_canvas(sizes_hw: NDArray[np.int32], image_size: int, stride: int) -> Size:

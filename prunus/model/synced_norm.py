@@ -4,13 +4,11 @@ Torch's own `SyncBatchNorm` computes the same, but on a GPU only. Formulas: Ioff
 "Batch Normalization", ICML 2015, arXiv:1502.03167, algorithm 1, over the union of the batches.
 """
 
-from typing import Any
-
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from prunus.core.distributed import Processes, talking
+from prunus.core.distributed import Processes
+from prunus.core.sums import sum_of_several
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
@@ -21,10 +19,10 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         dimensions = (0, 2, 3)
         x = input.float()
-        count = _sum_of_all(x.new_tensor([x.numel() / x.shape[1]]))
-        mean = _sum_of_all(x.sum(dimensions)) / count
+        count = sum_of_several(x.new_tensor([x.numel() / x.shape[1]]))
+        mean = sum_of_several(x.sum(dimensions)) / count
         centred = x - mean.view(1, -1, 1, 1)
-        variance = _sum_of_all(centred.square().sum(dimensions)) / count
+        variance = sum_of_several(centred.square().sum(dimensions)) / count
         with torch.no_grad():
             self._follow(mean, variance * count / (count - 1))
         scale = self.weight * (variance + self.eps).rsqrt()
@@ -49,26 +47,3 @@ def synchronise_norms_(module: nn.Module, processes: Processes) -> None:
     for child in module.modules():
         if type(child) is nn.BatchNorm2d:
             child.__class__ = SyncedBatchNorm
-
-
-class _SumOfAll(torch.autograd.Function):
-    """The sum over the processes: each one's result depends on the values of all."""
-
-    @staticmethod
-    def forward(_context: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        with talking():
-            dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        with talking():
-            dist.all_reduce(total)
-        return total
-
-
-def _sum_of_all(value: Tensor) -> Tensor:
-    total: Tensor = _SumOfAll.apply(value)  # type: ignore[no-untyped-call]
-    return total

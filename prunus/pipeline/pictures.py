@@ -27,6 +27,8 @@ SHOWN_BATCHES = 3
 LARGEST_BATCH = 16
 """So many images of a batch are shown."""
 BATCHES, LABELS = "batch{}.jpg", "labels.png"
+TRAINING_PICTURES = (LABELS, *(BATCHES.format(number) for number in range(SHOWN_BATCHES)))
+"""What `save_training_pictures` writes, as a rule: small data sets have fewer batches."""
 
 
 def save_before_after(

@@ -20,7 +20,7 @@ Row = Mapping[str, float | None]
 
 
 def plot_training(path: Path, rows: Sequence[Row], best_epoch: int) -> None:
-    """Write a PNG of losses and metrics over the epochs.
+    """Write a PNG of losses and metrics over the epochs, which are counted from 1 as in the log.
 
     Args:
         path: Where to.
@@ -40,14 +40,18 @@ def plot_training(path: Path, rows: Sequence[Row], best_epoch: int) -> None:
     figure = Figure(figsize=(13, 7), dpi=DOTS_PER_INCH, layout="constrained")
     for axes, (title, columns) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         for column in columns:
-            points = [(row["epoch"], row[column]) for row in rows if row.get(column) is not None]
+            points = [
+                (number, row[column])
+                for number, row in enumerate(rows, start=1)
+                if row.get(column) is not None
+            ]
             epochs, values = zip(*points, strict=True) if points else ((), ())
             axes.plot(epochs, values, marker=".", markersize=3, label=column)
-        axes.axvline(best_epoch, color="0.5", linestyle="--", linewidth=1)
+        axes.axvline(best_epoch + 1, color="0.5", linestyle="--", linewidth=1)
         axes.set(title=title, xlabel="epoch")
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
-    figure.suptitle(f"dashed: the best epoch, {best_epoch}")
+    figure.suptitle(f"dashed: the best epoch, {best_epoch + 1}")
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 

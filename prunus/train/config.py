@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, create_model, model_validator
 
-from prunus.core.config import setting
+from prunus.core.config import flags_of, setting
 from prunus.core.runs import RunSettings
 from prunus.core.shares import PatternText, Share
 from prunus.train.hyperparameters import (
@@ -149,7 +149,7 @@ class TrainConfig(SingleValues):
     rect: bool = setting(False, "train on rectangles: images of like shape together, no mosaic")
     single_cls: bool = setting(False, "take all classes for one")
     cache: Literal["ram", "disk", "none"] = setting(
-        "ram", "where decoded images are kept, as many as --cache-gb holds"
+        "ram", "where decoded images are kept, as many as --cache-gb holds", bare="ram"
     )
     cache_gb: float = setting(1.0, "gigabytes of decoded images to keep at most", ge=0)
     cache_dir: OptionalPath = setting(
@@ -205,6 +205,21 @@ class TrainConfig(SingleValues):
             raise ValueError("--rect and --multi-scale exclude each other. Give one.")
         if self.batch_size == 0:
             raise ValueError("--batch 0: give 1 or more, or -1 to have it measured.")
+        return self
+
+    @model_validator(mode="after")
+    def _pulls_have_a_strength(self) -> "TrainConfig":
+        fields = type(self).model_fields
+        idle = [
+            flags_of(name, fields[name])[0]
+            for name in ("mask_eval", "regulariser", "beta_sparsity")
+            if getattr(self, name) != fields[name].default
+        ]
+        if idle and self.sparsity is None:
+            raise ValueError(
+                f"{' and '.join(idle)}: nothing is pulled on without --sparsity. Add --sparsity "
+                "auto, or leave it out."
+            )
         return self
 
     @model_validator(mode="after")

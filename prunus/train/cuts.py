@@ -9,7 +9,7 @@ from prunus.train.engine import Engine
 from prunus.train.forecast import Forecaster, Remains
 from prunus.train.gammas import Gammas
 from prunus.train.loggers import Board
-from prunus.train.sparsity import CUTS
+from prunus.train.sparsity import CUTS, gamma_sizes
 from prunus.train.validate import Validation
 
 Judge = Callable[[Detector], Validation]
@@ -47,8 +47,7 @@ class CutMonitor:
             epoch: From 0.
             judge: Validates a detector.
         """
-        state = detector.state_dict()
-        gammas = {name: state[f"{name}.weight"] for name in self._names}
+        gammas = gamma_sizes(detector, self._names)
         judges = bool(self._every) and (epoch + 1) % self._every == 0
         found: dict[str, list[float]] = defaultdict(list)
         scalars: dict[str, float] = {}

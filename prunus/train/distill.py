@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunus.core.device import autocast
+from prunus.core.distributed import ALONE, Processes
 from prunus.core.errors import TrainingError
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
@@ -58,6 +59,7 @@ class Teacher:
         raw: Sequence[Tensor],
         images: Tensor,
         weigh: Weigh = torch.ones_like,
+        processes: Processes = ALONE,
     ) -> LossTerms:
         """Return how far a student is from this teacher, on the images it has just seen.
 
@@ -66,6 +68,7 @@ class Teacher:
             raw: The student's maps.
             images: (B, 3, H, W) in [0, 1], from which it made them.
             weigh: As for `DetectionLoss`.
+            processes: Who sees the other images of the batch.
 
         Returns:
             The terms of `imitation`; that of the feature maps is part of the objectness.
@@ -73,7 +76,7 @@ class Teacher:
         terms = imitation(loss, raw, self.answers(images), weigh)
         if self.features is None:
             return terms
-        return replace(terms, objectness=terms.objectness + self.features())
+        return replace(terms, objectness=terms.objectness + self.features(weigh, processes))
 
     @torch.no_grad()
     def answers(self, images: Tensor) -> list[Tensor]:

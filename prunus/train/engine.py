@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
@@ -16,13 +17,14 @@ from prunus.core.device import autocast
 from prunus.core.distributed import ALONE, Processes
 from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
+from prunus.core.talk import catching_up, heard
 from prunus.model.detector import Detector
 from prunus.model.loss import DetectionLoss, LossTerms
 from prunus.train.distill import Teacher
 from prunus.train.ema import ExponentialAverage
 from prunus.train.freeze import set_training_, still_prefix
 from prunus.train.holder import ZeroHolder
-from prunus.train.memory import is_out_of_memory, split
+from prunus.train.memory import Attempt, Piece, corner, most_images, pieces_of
 from prunus.train.optimizer import clip_gradients, set_tempo
 from prunus.train.position import NotFiniteError, Position
 from prunus.train.scales import Scales
@@ -116,6 +118,17 @@ class Engine:
         self._window: list[tuple[int, Batch]] = []
         self._pending: list[str] = []
         self._before = deepcopy(self.position)
+        self._statistics = [buffer.clone() for buffer in self.detector.buffers()]
+
+    def _begin_window_anew(self) -> None:
+        """Forget what a window has brought so far, when memory was short in the midst of it."""
+        self.optimizer.zero_grad()
+        self._pending = []
+        position, before = self.position, self._before
+        position.losses, position.counted = list(before.losses), before.counted
+        position.bad_losses = before.bad_losses
+        for buffer, kept in zip(self.detector.buffers(), self._statistics, strict=True):
+            buffer.copy_(kept)
 
     def _learn(self, batch: Batch) -> None:
         """Add the gradients of one batch, in as many pieces as the memory asks for."""
@@ -123,29 +136,16 @@ class Engine:
         todo = self._window[-1:]
         while not self._fits(todo):
             self._halve_pieces(batch)
-            self.optimizer.zero_grad()  # what fails halfway has left a part of its gradients
-            self._pending = []
-            position, before = self.position, self._before
-            position.losses, position.counted = list(before.losses), before.counted
-            position.bad_losses = before.bad_losses
+            self._begin_window_anew()
             todo = self._window
 
     def _fits(self, batches: Iterable[tuple[int, Batch]]) -> bool:
-        """Add the gradients of numbered batches; False when the memory was too small for one."""
-        try:
-            for number, batch in batches:
-                for piece in split(batch, self.position.pieces):
-                    self._learn_piece(piece, number, len(piece.frames) / len(batch.frames))
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if self.processes.count > 1:
-                raise TrainingError(
-                    f"process {self.processes.rank}: memory is short for its share of --batch. "
-                    "Lower --batch or --img, or use more processes."
-                ) from error
-            return False
-        return True
+        """Add the gradients of numbered batches; False when a process's memory was too small."""
+        return all(
+            self._learn_piece(piece, number, batch.whole or len(batch.frames))
+            for number, batch in batches
+            for piece in pieces_of(batch, self.position.pieces, self.processes)
+        )
 
     def _halve_pieces(self, batch: Batch) -> None:
         """Compute in twice as many pieces from now on, and say so.
@@ -153,7 +153,7 @@ class Engine:
         Raises:
             TrainingError: A piece is a single image already.
         """
-        position, images = self.position, len(batch.frames)
+        position, images = self.position, most_images(batch, self.processes)
         where = f"epoch {position.epoch + 1}, batch {position.batch + 1}: memory is short"
         if position.pieces >= images:
             raise TrainingError(
@@ -162,44 +162,103 @@ class Engine:
             )
         position.pieces *= 2
         log.warning(
-            "%s: from here on %d images at a time, which is what batch norm then sees; %d images "
+            "%s: from here on %d images at a time%s, which is what batch norm then sees; %d images "
             "a batch, the images of an optimizer step and the learning rate stay",
             where,
             -(-images // position.pieces),
-            images,
+            "" if self.processes.count == 1 else " in each process",
+            batch.whole or images,
         )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _learn_piece(self, piece: Batch, number: int, share: float) -> None:
-        """Add the gradients of a piece of a batch, unless its loss is not finite."""
-        terms = self._forward(piece, number)
-        said = self.processes.mean(terms.stacked())
-        if not bool(said.isfinite().all()):
-            _heal_buffers(self.detector, self.average.detector)
-            self.position.bad_losses += 1
-            self._fail("loss", self.position.bad_losses, _names(piece))
-            return
-        self.position.bad_losses = 0
-        alone = self.processes.count == 1
-        images = len(piece.frames) if alone else piece.whole
-        self.scaler.scale(terms.total(images)).backward()  # type: ignore[no-untyped-call]
-        self._pending.append(_names(piece))
-        self.position.counted += share
-        for place, term in enumerate(said.tolist()):
-            self.position.losses[place] += term * share
+    def _learn_piece(self, piece: Piece, number: int, whole: int) -> bool:
+        """Add the gradients of a piece of a batch, unless its loss is not finite.
 
-    def _forward(self, batch: Batch, number: int) -> LossTerms:
+        Args:
+            piece: What to learn from.
+            number: The batch's in the epoch.
+            whole: Images of the batch, in all processes.
+
+        Returns:
+            Whether the memory was enough, here and in all other processes.
+        """
+        start = heard()
+        with Attempt() as forward:
+            terms = self._forward(piece.batch, number, counts=piece.counts)
+        passed = heard() - start
+        if forward.short:
+            if self.processes.count == 1:
+                return False
+            terms = self._forward_behind(piece.batch, passed)
+        own = terms.stacked()
+        *said, short = self.processes.mean(torch.cat((own, own.new_tensor([forward.short]))))
+        if short:
+            return False
+        if not all(map(math.isfinite, said)):
+            self._skip(piece.batch, own)
+            return True
+        self.position.bad_losses = 0
+        self._pending.append(_names(piece.batch))
+        for place, term in enumerate(said):
+            self.position.losses[place] += float(term) * piece.images / whole
+        self.position.counted += piece.images / whole
+        total = self.scaler.scale(terms.total(piece.images))
+        del terms
+        return self._backward(total, piece.batch, passed)
+
+    def _backward(self, total: Tensor, batch: Batch, passed: int) -> bool:
+        """Add the gradients of a loss; return whether the memory was enough in all processes."""
+        start = heard()
+        with Attempt() as backward:
+            total.backward()  # type: ignore[no-untyped-call]
+        del total
+        if backward.short and self.processes.count > 1:
+            behind = passed + heard() - start
+            self._forward_behind(batch, behind, backward=True)
+        return not self.processes.any(backward.short)
+
+    def _forward_behind(self, batch: Batch, behind: int, *, backward: bool = False) -> LossTerms:
+        """Take part in what the other processes still compute of a piece; nothing of it counts.
+
+        Args:
+            batch: The piece, for which the memory was short.
+            behind: Collectives of it that this process has taken part in.
+            backward: Whether they are in their backward pass.
+        """
+        small = corner(batch, 2 * self.detector.stride)
+        with catching_up(behind):
+            terms = self._compare(to_input(small.images, self.device), small.targets)
+            if backward:
+                terms.total(1).backward()  # type: ignore[no-untyped-call]
+        return terms
+
+    def _forward(self, batch: Batch, number: int, *, counts: bool = True) -> LossTerms:
         images = to_input(batch.images, self.device)
         if self.scales is not None:
             images = self.scales.resize(images, self.position.epoch, number)
+        return self._compare(images, batch.targets, counts=counts)
+
+    def _compare(self, images: Tensor, targets: Tensor, *, counts: bool = True) -> LossTerms:
+        """Return the loss of images on the device; `counts` as in `Piece`."""
+        processes = self.processes
         with autocast(self.device, self.precision):
             raw = self._network(images)
-        weigh = self.processes.weights
-        terms = self.loss(raw, batch.targets, weigh)
+
+        def weigh(amounts: Tensor) -> Tensor:
+            return processes.weights(amounts if counts else torch.zeros_like(amounts))
+
+        terms = self.loss(raw, targets, weigh)
         if self.teacher is None:
             return terms
-        return terms + self.teacher.imitated(self.loss, raw, images, weigh)
+        return terms + self.teacher.imitated(self.loss, raw, images, weigh, processes)
+
+    def _skip(self, batch: Batch, own: Tensor) -> None:
+        """Go on without a piece whose loss is not finite; name the images of who found it so."""
+        _heal_buffers(self.detector, self.average.detector)
+        self.position.bad_losses += 1
+        found = self.processes.gather("" if bool(own.isfinite().all()) else _names(batch))
+        self._fail("loss", self.position.bad_losses, "; ".join(filter(None, found)))
 
     def _step(self, planned: Tempo) -> None:
         """Step on the gradients that were added up, unless they are not finite.
@@ -226,7 +285,8 @@ class Engine:
         self._begin_window()
         if not finite and (not self.scaler.is_enabled() or self.scaler.get_scale() < 1):
             self.position.bad_steps += 1
-            self._fail("gradient", self.position.bad_steps, "; ".join(pending))
+            found = self.processes.gather("; ".join(pending))
+            self._fail("gradient", self.position.bad_steps, "; ".join(found))
 
     def _fail(self, what: str, times: int, images: str) -> None:
         """Say that a batch or step was skipped, or give up."""

@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunus.core.distributed import ALONE, Processes
+from prunus.core.sums import sum_of_all
 from prunus.model.detector import Detector
+from prunus.model.loss import Weigh
 
 EPSILON = 1e-6
 """Added to the student's variances: a channel may be constant, and its gradient must not burst."""
@@ -63,19 +66,29 @@ class FeatureImitation:
             for own, wanted in pairs
         ).to(device)
 
-    def __call__(self) -> Tensor:
-        """Return the term for the latest pass of both, summed over levels."""
+    def __call__(self, weigh: Weigh = torch.ones_like, processes: Processes = ALONE) -> Tensor:
+        """Return the term for the latest pass of both, summed over levels.
+
+        Args:
+            weigh: As for `DetectionLoss`.
+            processes: Who has seen the other images of the batch.
+        """
         total = torch.zeros((), device=self._student.maps[0].device)
+        images = torch.tensor([len(self._student.maps[0])], dtype=torch.float64)
         for own, taught, adapter in zip(
             self._student.maps, self._teacher.maps, self.adapters, strict=True
         ):
-            total = total + dissimilarity(adapter(own.float()), taught.float())
-        return total * self._gain
+            total = total + dissimilarity(adapter(own.float()), taught.float(), processes)
+        return total * self._gain * weigh(images).item()
 
 
-def dissimilarity(own: Tensor, taught: Tensor) -> Tensor:
-    """Return 1 - correlation of (B, C, H, W) maps with others, a mean over channels; 0 to 2."""
-    difference = _standard(own, EPSILON) - _standard(taught, TINY)
+def dissimilarity(own: Tensor, taught: Tensor, processes: Processes = ALONE) -> Tensor:
+    """Return 1 - correlation of (B, C, H, W) maps with others, a mean over channels; 0 to 2.
+
+    Of several processes each gets its images' part: their mean, each weighed by its images, is the
+    figure for the images of all.
+    """
+    difference = _standard(own, EPSILON, processes) - _standard(taught, TINY, processes)
     return difference.square().mean() / 2
 
 
@@ -84,6 +97,10 @@ def head_widths(detector: Detector) -> list[int]:
     return [conv.in_channels for conv in detector.head.m if isinstance(conv, nn.Conv2d)]
 
 
-def _standard(maps: Tensor, least: float) -> Tensor:
-    variance, mean = torch.var_mean(maps, dim=(0, 2, 3), keepdim=True, unbiased=False)
-    return (maps - mean) / (variance + least).sqrt()
+def _standard(maps: Tensor, least: float, processes: Processes) -> Tensor:
+    """Bring each channel to mean 0 and variance 1 over the images of all processes."""
+    dimensions = (0, 2, 3)
+    count = sum_of_all(maps.new_tensor(maps.numel() / maps.shape[1]), processes)
+    centred = maps - sum_of_all(maps.sum(dimensions, keepdim=True), processes) / count
+    variance = sum_of_all(centred.square().sum(dimensions, keepdim=True), processes) / count
+    return centred / (variance + least).sqrt()

@@ -72,19 +72,18 @@ def set_training_(detector: Detector, rows: Sequence[int]) -> None:
 
 def frozen_parameters(detector: Detector, rows: Sequence[int]) -> tuple[int, int]:
     """Return how many parameters these rows have, and how many there are."""
-    counts = [sum(p.numel() for p in row.parameters()) for row in detector.model]
+    counts = _parameters(detector)
     return sum(counts[row] for row in rows), sum(counts)
 
 
 def freeze_table(detector: Detector, rows: Sequence[int]) -> str:
     """Return a table of the frozen rows and what they hold."""
-    counts = [sum(p.numel() for p in row.parameters()) for row in detector.model]
-    total = sum(counts)
+    counts = _parameters(detector)
+    frozen, total = frozen_parameters(detector, rows)
     lines = [
         (str(row), detector.spec.rows[row].block, f"{counts[row]:,}", f"{counts[row] / total:.1%}")
         for row in rows
     ]
-    frozen = sum(counts[row] for row in rows)
     lines.append(("all", f"{len(rows)} rows", f"{frozen:,}", f"{frozen / total:.1%}"))
     return table("Frozen", ("row", "block", "parameters", "share"), lines)
 
@@ -134,6 +133,11 @@ def fingerprint(detector: Detector, rows: Sequence[int]) -> str:
             plain = tensor.detach().cpu().contiguous()
             digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _parameters(detector: Detector) -> list[int]:
+    """Return how many parameters each row has."""
+    return [sum(p.numel() for p in row.parameters()) for row in detector.model]
 
 
 def _rows_of(word: str, spec: ArchSpec) -> range:

@@ -43,13 +43,6 @@ class Gammas:
         return int(every.max()) + 1 if len(every) else 0
 
 
-def apart(norms: dict[str, nn.BatchNorm2d]) -> Gammas:
-    """Take every gamma of these batch norms for a channel of its own."""
-    sizes = [norm.num_features for norm in norms.values()]
-    numbers = torch.split(torch.arange(sum(sizes)), sizes)
-    return Gammas(norms, dict(zip(norms, numbers, strict=True)))
-
-
 def prunable_gammas(detector: Detector, frozen: Collection[int]) -> Gammas:
     """Return the gammas to pull on: those whose channels can be removed.
 

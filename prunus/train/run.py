@@ -53,6 +53,7 @@ def train(  # noqa: PLR0913  what is trained, on what, how, and with whom
         SystemExit: By SIGTERM; its state is saved.
     """
     keep_freed_pages()
+    processes.meet()  # one may have read its images for longer than the others wait in a sum
     origin = origin or Origin()
     image_size = fitting_size(settings.image_size, detector.stride)
     _check_batch(settings.batch_size, processes)

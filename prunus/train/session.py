@@ -6,6 +6,7 @@ from pathlib import Path
 from time import monotonic, perf_counter
 
 from prunus.core.console import log, track
+from prunus.core.distributed import LostError
 from prunus.core.errors import TrainingError
 from prunus.data.index import ImageIndex
 from prunus.data.loader import validation_batches
@@ -142,6 +143,9 @@ class Session:
         engine, settings = self.engine, self.settings
         if self._save_is_due():
             self._save_state()
+        if engine.processes.any(interrupt.requested()):  # once begun, each one ends at once
+            self._save_all()
+            interrupt.leave()
         batches = validation_batches(
             index,
             image_size,
@@ -162,7 +166,7 @@ class Session:
                     precision=engine.precision,
                     processes=engine.processes,
                 )
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, LostError):
             self._save_all()
             raise
 

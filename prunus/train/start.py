@@ -25,13 +25,18 @@ from prunus.train.run import train
 from prunus.weights.files import load_weights
 from prunus.weights.transfer import adapt_classes
 
+Splits = tuple[ImageIndex, ImageIndex]
+"""Images to learn from, and those to judge by."""
+Show = Callable[[ImageIndex, int], None]
+"""Gets the training images and the detector's stride."""
+
 
 def run(
     settings: TrainConfig,
     folder: Path,
     processes: Processes = ALONE,
     *,
-    show: Callable[[ImageIndex, int], None] | None = None,
+    show: Show | None = None,
 ) -> TrainResult:
     """Train as the settings say, into a new run folder.
 
@@ -39,29 +44,22 @@ def run(
         settings: How.
         folder: Where to.
         processes: Who else trains.
-        show: Gets the training images and the detector's stride before the first step.
+        show: Called before the first step.
 
     Raises:
         PrunusError: Files or settings cannot be used.
         KeyboardInterrupt: The training was interrupted; its state is saved.
         SystemExit: By SIGTERM; its state is saved.
     """
-    training, validation = read_splits(settings)
+    if settings.teacher_features and settings.teacher is None:
+        raise TrainingError(
+            f"--teacher-features {settings.teacher_features:g}: does nothing without a teacher. "
+            "Add --teacher FILE, or leave it out."
+        )
+    splits = read_splits(settings)
     torch.manual_seed(settings.seed)
-    detector, origin = starting_point(settings, training.names)
-    teacher, origin = _read_teacher(settings, detector, origin)
-    if show is not None:
-        show(training, detector.stride)
-    return train(
-        detector,
-        training,
-        validation,
-        settings,
-        folder,
-        origin=origin,
-        teacher=teacher,
-        processes=processes,
-    )
+    detector, origin = starting_point(settings, splits[0].names)
+    return _train(detector, origin, splits, settings, folder, processes, show)
 
 
 def saved_settings(folder: Path) -> TrainConfig:
@@ -98,7 +96,7 @@ def resume(folder: Path, processes: Processes = ALONE, *, unreported: bool = Fal
             f"{folder}: this training has finished its {settings.epochs} epochs. To train further, "
             f"start a new one: --weights {folder / LAST}."
         )
-    training, validation = read_splits(settings)
+    splits = read_splits(settings)
     detector, origin = detector_of(state, str(folder / STATE)), origin_of(state)
     log.info(
         "resuming %s in epoch %d, after %d batches",
@@ -106,7 +104,23 @@ def resume(folder: Path, processes: Processes = ALONE, *, unreported: bool = Fal
         state["position"]["epoch"] + 1,
         state["position"]["batch"],
     )
+    return _train(detector, origin, splits, settings, folder, processes)
+
+
+def _train(
+    detector: Detector,
+    origin: Origin,
+    splits: Splits,
+    settings: TrainConfig,
+    folder: Path,
+    processes: Processes,
+    show: Show | None = None,
+) -> TrainResult:
+    """Read the teacher, if there is one, and train."""
     teacher, origin = _read_teacher(settings, detector, origin)
+    training, validation = splits
+    if show is not None:
+        show(training, detector.stride)
     return train(
         detector,
         training,
@@ -135,7 +149,7 @@ def _read_teacher(
     return checkpoint.detector, replace(origin, teacher=checkpoint.sha256)
 
 
-def read_splits(settings: TrainConfig) -> tuple[ImageIndex, ImageIndex]:
+def read_splits(settings: TrainConfig) -> Splits:
     """Return the images to learn from and those to judge by, as the settings want their classes.
 
     Raises:

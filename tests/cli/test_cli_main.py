@@ -103,6 +103,21 @@ def test_what_is_missing_is_one_line_and_exit_code_2(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(("rank", "printed"), [("0", True), ("1", False)])
+def test_of_processes_that_torchrun_has_started_the_first_prints_json(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    rank: str,
+    printed: bool,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    words = ["data", "demo", str(tmp_path / "set"), "--train", "1", "--val", "1", "--test", "0"]
+    assert main([*words, "--img", "64", "--out", str(tmp_path / "run"), "--json", "--quiet"]) == 0
+    assert bool(capsys.readouterr().out) == printed
+
+
 def test_json_is_the_report_and_quiet_is_nothing_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from prunus.data.letterbox import fitted_size
-from prunus.data.rectangles import multiple_of, rectangles, squares
+from prunus.data.rectangles import multiple_of, rectangles, shape_groups, squares
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,9 @@ def test_squares_keep_the_order_and_round_up_to_the_stride() -> None:
     assert squares(1, 640, 2, 64)[0].shape_hw == (640, 640)
     assert squares(1, 100, 2, 32)[0].shape_hw == (128, 128)
     assert multiple_of(128, 32) == 128
+
+
+def test_images_of_like_shape_come_together_and_equal_ones_keep_their_order() -> None:
+    sizes = np.array([[10, 10], [30, 10], [20, 20], [10, 20]], np.int32)
+    assert shape_groups(sizes, 3) == ((3, 0, 2), (1,))
+    assert [batch.images for batch in rectangles(sizes, 64, 3, 32)] == [(3, 0, 2), (1,)]

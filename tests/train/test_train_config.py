@@ -125,6 +125,17 @@ def test_mosaic_ends_after_a_number_or_a_share_of_the_epochs() -> None:
     assert closed == [0, 1, 15, 6]
 
 
+def test_what_pulls_may_be_said_with_sparsity_or_as_it_is_anyway() -> None:
+    settings = settings_of("--sparsity auto --mask-eval 5 --regulariser group --beta-sparsity 1")
+    assert (settings.mask_eval, settings.regulariser, settings.beta_sparsity) == (5, "group", 1)
+    settings_of("--mask-eval 0 --regulariser l1 --beta-sparsity 0")
+
+
+def test_cache_alone_means_memory() -> None:
+    assert settings_of("--cache --rect").cache == "ram"
+    assert settings_of("--cache disk").cache == "disk"
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -133,6 +144,8 @@ def test_mosaic_ends_after_a_number_or_a_share_of_the_epochs() -> None:
         ("--rect --multi-scale", "--rect and --multi-scale exclude each other"),
         ("--batch 0", "--batch 0: give 1 or more, or -1 to have it measured"),
         ("--batch -2", "--batch: expected greater than or equal to -1"),
+        ("--mask-eval 5", "train: --mask-eval: nothing is pulled on without --sparsity. Add --spa"),
+        ("--regulariser group --beta-sparsity 1", "--regulariser and --beta-sparsity: nothing is"),
         ("--cache tape", "--cache: expected 'ram', 'disk' or 'none'"),
     ],
 )

@@ -1,11 +1,17 @@
 """Imitation of feature maps: a correlation by hand, adapters for narrow students, and resuming."""
 
+import os
+import socket
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from prunus.core.distributed import processes
 from prunus.core.records import Batch
 from prunus.model.build import build_detector
 from prunus.model.detector import Detector
@@ -102,3 +108,53 @@ def test_imitating_brings_the_maps_closer() -> None:
         terms.append(term.item())
     assert terms[0] > 0.7
     assert terms[-1] < 0.3
+
+
+SHARES = slice(0, 3), slice(3, 4)
+"""Of four images, unequal on purpose."""
+
+
+def maps_of_four() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    own, other = (torch.randn(4, 3, 4, 5, generator=generator) for _ in range(2))
+    return own * torch.arange(1.0, 5).view(4, 1, 1, 1), own + other
+
+
+def in_process(rank: int, port: int, results: "SimpleQueue[Any]") -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank),
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+    )  # fmt: skip
+    own, taught = (maps[SHARES[rank]] for maps in maps_of_four())
+    own.requires_grad_()
+    with processes("cpu") as together:
+        weight = together.weights(torch.tensor([len(own)]))
+        term = dissimilarity(own, taught, together) * weight.item()
+        term.backward()
+    assert own.grad is not None
+    results.put((rank, term.item(), own.grad.tolist()))
+
+
+@pytest.mark.integration
+def test_two_processes_imitate_as_one_with_all_images() -> None:
+    own, taught = maps_of_four()
+    own.requires_grad_()
+    whole = dissimilarity(own, taught)
+    whole.backward()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = get_context("spawn")
+    results = context.SimpleQueue()
+    started = [context.Process(target=in_process, args=(rank, port, results)) for rank in (0, 1)]
+    for process in started:
+        process.start()
+    parts = sorted(results.get() for _ in started)
+    for process in started:
+        process.join(60)
+        assert process.exitcode == 0
+    assert sum(term for _, term, _ in parts) / 2 == pytest.approx(whole.item(), rel=1e-5)
+    assert own.grad is not None
+    for (_, _, gradient), share in zip(parts, SHARES, strict=True):
+        torch.testing.assert_close(torch.tensor(gradient) / 2, own.grad[share])

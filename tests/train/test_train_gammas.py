@@ -15,7 +15,7 @@ from prunus.model.detector import Detector
 from prunus.train.cuts import CutMonitor
 from prunus.train.engine import Engine
 from prunus.train.forecast import LEAST_CHANNELS, Forecaster, channel_scores
-from prunus.train.gammas import STAYS, Gammas, apart, prunable_gammas
+from prunus.train.gammas import STAYS, Gammas, prunable_gammas
 
 
 def sizes_of(gammas: Gammas) -> dict[str, torch.Tensor]:
@@ -49,12 +49,6 @@ def test_gammas_that_do_not_learn_are_left_out(nano: Detector) -> None:
     after = prunable_gammas(nano, ()).norms
     gone = set(before) - set(after)
     assert gone == {"model.6.m.0.cv1.bn", "model.6.m.0.cv2.bn"}
-
-
-def test_gammas_apart_have_a_channel_each() -> None:
-    gammas = apart({"a": nn.BatchNorm2d(2), "b": nn.BatchNorm2d(3)})
-    assert [tags.tolist() for tags in gammas.channels.values()] == [[0, 1], [2, 3, 4]]
-    assert gammas.count == 5
 
 
 def test_a_channel_scores_the_mean_of_its_gammas() -> None:

@@ -140,6 +140,10 @@ def test_validates_every_second_epoch_and_the_last(settings: MakeSettings, tmp_p
     [
         ({"cfg": ""}, "give either --weights FILE to start from, or --cfg"),
         ({"data": None}, "--data: is needed"),
+        (
+            {"teacher_features": 0.5},
+            r"--teacher-features 0\.5: does nothing without a teacher\. Ad",
+        ),
         ({"sparsity": 1e-9}, "sparsity: strength 1e-09 can move a gamma by only"),
         ({"freeze": ["99"]}, "freeze: there is no row 98"),
     ],

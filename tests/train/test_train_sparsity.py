@@ -11,7 +11,7 @@ from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
 from prunus.model.detector import Detector
 from prunus.train.engine import Engine
-from prunus.train.gammas import STAYS, Gammas, apart, prunable_gammas
+from prunus.train.gammas import STAYS, Gammas, prunable_gammas
 from prunus.train.schedule import Schedule
 from prunus.train.sparsity import (
     GammaShrinker,
@@ -33,6 +33,13 @@ def free_gamma(start: float) -> nn.BatchNorm2d:
     norm = nn.BatchNorm2d(2)
     nn.init.constant_(norm.weight, start)
     return norm
+
+
+def apart(norms: dict[str, nn.BatchNorm2d]) -> Gammas:
+    """Take every gamma for a channel of its own."""
+    sizes = [norm.num_features for norm in norms.values()]
+    numbers = torch.split(torch.arange(sum(sizes)), sizes)
+    return Gammas(norms, dict(zip(norms, numbers, strict=True)))
 
 
 def test_a_gamma_that_the_loss_does_not_hold_moves_by_the_budget() -> None:

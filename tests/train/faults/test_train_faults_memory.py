@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunus.core.distributed import Processes
 from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
 from prunus.model.detector import Detector
 from prunus.train.checkpoint import read_state, restore_, save_state
 from prunus.train.engine import Engine
-from prunus.train.memory import is_out_of_memory, split
+from prunus.train.memory import is_out_of_memory, pieces_of, split
 from prunus.train.validate import LossRunner
 
 MakeBatch = Callable[..., Batch]
@@ -201,3 +202,44 @@ def test_validation_goes_on_in_pieces_with_the_same_candidates(
     assert "validation: memory is short: from here on 4 pieces a batch" in caplog.text
     for one, other in zip(whole.losses(), short.losses(), strict=True):
         assert one == pytest.approx(other, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("images", "count", "wanted"), [(8, 2, 2), (3, 2, 2), (5, 3, 4), (1, 2, 2)]
+)
+def test_pieces_of_all_processes_are_the_batch(
+    make_batch: MakeBatch, images: int, count: int, wanted: int
+) -> None:
+    """Each has the same number of them, so that all take part in the same sums."""
+    whole = make_batch(images, 0)
+    everyone = [Processes(rank, count) for rank in range(count)]
+    shares = []
+    for processes in everyone:
+        numbers = list(processes.share(range(images)))
+        frames = tuple(whole.frames[number] for number in numbers)
+        shares.append(Batch(whole.images[numbers], torch.zeros(0, 6), frames, whole=images))
+    rows = [
+        list(pieces_of(share, wanted, processes))
+        for share, processes in zip(shares, everyone, strict=True)
+    ]
+    assert {len(row) for row in rows} == {min(wanted, -(-images // count))}
+    found = [frame for row in rows for piece in row if piece.counts for frame in piece.batch.frames]
+    if images >= count:
+        assert sorted(frame.path for frame in found) == [frame.path for frame in whole.frames]
+    for together in zip(*rows, strict=True):
+        assert len({piece.images for piece in together}) == 1
+        counted = sum(len(piece.batch.frames) for piece in together if piece.counts)
+        assert together[0].images == (counted if images >= count else images)
+    assert sum(piece.images for piece in rows[0]) == images
+
+
+def test_a_failed_pass_leaves_no_trace_in_statistics(
+    nano: Detector, make_engine: MakeEngine, make_batch: MakeBatch
+) -> None:
+    engine, clean = (make_engine(d, batches=1) for d in (nano, deepcopy(nano)))
+    clean.position.pieces = 2
+    limit_memory(nano, 2)
+    for each in (engine, clean):
+        assert each.run_epoch([make_batch(4, 0)], lambda: False)
+    for one, other in zip(nano.buffers(), clean.detector.buffers(), strict=True):
+        assert torch.equal(one, other)
