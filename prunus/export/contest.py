@@ -1,23 +1,42 @@
-"""`prunus benchmark`: models × runtimes, exported where needed, timed in one interleaved run."""
+"""`prunus benchmark`: models × runtimes × precisions × sizes × threads, timed in one run.
 
-from collections.abc import Iterator
+Every contestant runs in a process of its own, so that its memory is its own, its threads are as
+many as were asked for, and a runtime that crashes loses only its row. They take turns, image by
+image (`benchmark.measure_latency` says why).
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-from prunus.core.device import keep_freed_pages
+import numpy as np
+
+from prunus.core.console import log, track
+from prunus.core.device import resolve_precision, select_device
 from prunus.core.errors import ExportError, suggest
 from prunus.core.files import megabytes
-from prunus.core.records import Runner
-from prunus.export.backends import BACKENDS, find_backend
-from prunus.export.benchmark import Latency, measure_latency
-from prunus.export.config import BenchmarkConfig
-from prunus.export.facts import Origin
+from prunus.core.records import Runner, Size
+from prunus.export.backends import BACKENDS, Backend, find_backend
+from prunus.export.benchmark import Latency, summarise
+from prunus.export.config import COMPILED, BenchmarkConfig
+from prunus.export.engine_runner import EngineRunner
+from prunus.export.engines import EngineError, Options, Pictures
+from prunus.export.engines.child import ChildEngine
+from prunus.export.facts import Origin, facts_of
 from prunus.export.form import Form
 from prunus.export.run import export
 from prunus.export.samples import painted_images
-from prunus.weights.files import load_weights
+from prunus.weights.files import TORCH_SUFFIXES, load_weights
 
 CHECK_IMAGES = 2
+SEED = 0
+OF_RUNTIMES = {"torch": ("fp32", "bf16", "fp16"), COMPILED: ("fp32", "bf16", "fp16"),
+               "openvino": ("fp32", "bf16")}  # fmt: skip
+"""What a runtime can be told to compute in; the others compute in float32."""
+
+Judge = Callable[[Runner, Size], float]
+"""(runner, size) -> mAP50-95 of a data set's images."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +45,26 @@ class Contestant:
 
     Attributes:
         model: The file that the user named.
-        runtime: Name in `backends.BACKENDS`.
-        precision: Of torch; "file" where the file has its own.
+        runtime: In BACKENDS, or "compiled".
+        precision: What it computes in: fp32, bf16, fp16, or int8 where the file is that.
+        size_hw: Of the images, in pixels.
+        threads: CPU threads.
         path: What is run: `model`, or what was exported from it.
     """
 
     model: Path
     runtime: str
     precision: str
+    size_hw: Size
+    threads: int
     path: Path
 
     @property
     def name(self) -> str:
-        words = (str(self.model), self.runtime, self.precision)
-        return " ".join(word for word in words if word != OF_THE_FILE)
-
-
-OF_THE_FILE = "file"
+        height, width = self.size_hw
+        size = str(height) if height == width else f"{height}x{width}"
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.model} {self.runtime} {self.precision} {size} {threads}"
 
 
 @dataclass(frozen=True)
@@ -51,84 +73,170 @@ class BenchmarkRow:
 
     Attributes:
         contestant: What ran.
-        megabytes: Of the file that ran.
+        megabytes: Of the files that ran.
         latency: What it took.
-        speedup: Median of the first row over this one's.
+        peak_mb: Largest resident size of its process, 10^6 bytes.
+        speedup: Median of the first row of its size over this one's.
+        map50_95: Of the file, where a data set was given.
     """
 
     contestant: Contestant
     megabytes: float
     latency: Latency
+    peak_mb: float
     speedup: float
+    map50_95: float | None = None
 
 
-def run_benchmark(settings: BenchmarkConfig, folder: Path) -> tuple[BenchmarkRow, ...]:
+def run_benchmark(
+    settings: BenchmarkConfig, folder: Path, judge: Judge | None = None
+) -> tuple[BenchmarkRow, ...]:
     """Time every model in every runtime that can run it; exports go into `folder`.
 
     Raises:
-        ExportError: An unknown runtime, no such file, or a model that takes another size only.
+        ExportError: An unknown runtime, no such file, or nothing that can be run.
     """
+    _check(settings)
+    runners = _started(settings, folder)
+    if not runners:
+        raise ExportError(f"--runtimes: none of {', '.join(settings.runtimes)} runs these models.")
+    latencies = _race(runners, settings)
+    peaks = {entry: _engine(runners[entry]).peak_bytes / 1e6 for entry in latencies}
+    first: dict[Size, float] = {}
+    rows = []
+    for entry, latency in latencies.items():
+        rows.append(
+            BenchmarkRow(
+                entry,
+                sum(map(megabytes, _backend(entry.runtime).files(entry.path))),
+                latency,
+                peaks[entry],
+                first.setdefault(entry.size_hw, latency.median_ms) / latency.median_ms,
+                None if judge is None else judge(runners[entry], entry.size_hw),
+            )
+        )
+    return tuple(rows)
+
+
+def _check(settings: BenchmarkConfig) -> None:
+    known = (*BACKENDS, COMPILED)
     for runtime in settings.runtimes:
-        if runtime not in BACKENDS:
+        if runtime not in known:
             raise ExportError(
-                f"--runtimes: no runtime '{runtime}'.{suggest(runtime, BACKENDS)} "
-                f"There is {', '.join(BACKENDS)}."
+                f"--runtimes: no runtime '{runtime}'.{suggest(runtime, known)} "
+                f"There is {', '.join(known)}."
             )
     for model in settings.weights:
         if not model.is_file():
             raise ExportError(f"{model}: no such file.")
-    keep_freed_pages()
-    contestants = {entry.name: entry for entry in _contestants(settings, folder)}
-    if not contestants:
-        raise ExportError(f"--runtimes: none of {', '.join(settings.runtimes)} runs these models.")
-    latencies = measure_latency(
-        {name: _open(entry, settings) for name, entry in contestants.items()},
-        settings.size_hw,
-        batch=settings.batch_size,
-        repeats=settings.repeats,
-        warmup=settings.warmup,
-        threads=settings.threads,
-    )
-    first_ms = next(iter(latencies.values())).median_ms
-    return tuple(
-        BenchmarkRow(
-            entry, megabytes(entry.path), latencies[name], first_ms / latencies[name].median_ms
-        )
-        for name, entry in contestants.items()
-    )
+
+
+def _started(settings: BenchmarkConfig, folder: Path) -> dict[Contestant, EngineRunner]:
+    """Return a runner for each contestant that can run; say of the others why not."""
+    runners: dict[Contestant, EngineRunner] = {}
+    for entry in _contestants(settings, folder):
+        runner = _opened_if_it_runs(entry, settings)
+        if runner is not None:
+            runners[entry] = runner
+    return runners
+
+
+def _opened_if_it_runs(entry: Contestant, settings: BenchmarkConfig) -> EngineRunner | None:
+    try:
+        runner = _open(entry, settings)
+        runner.facts.check_input((settings.batch_size, 3, *entry.size_hw), str(entry.path))
+    except ExportError as error:
+        log.warning("left out: %s: %s", entry.name, error)
+        return None
+    return runner
 
 
 def _contestants(settings: BenchmarkConfig, folder: Path) -> Iterator[Contestant]:
     for number, model in enumerate(settings.weights):
-        own = find_backend(model)
-        for runtime in settings.runtimes:
-            backend = BACKENDS[runtime]
-            if backend is own and backend.write is None:
-                for precision in settings.precisions:
-                    yield Contestant(model, runtime, precision, model)
-            elif backend is own:
-                yield Contestant(model, runtime, OF_THE_FILE, model)
-            elif own.write is None:  # a weights file: any other runtime needs an export
-                path = folder / f"{number}-{model.stem}{backend.suffix}"
-                _export(model, path, runtime, settings)
-                yield Contestant(model, runtime, OF_THE_FILE, path)
+        is_weights = model.suffix.lower() in TORCH_SUFFIXES
+        own = None if is_weights else find_backend(model)
+        for runtime, size_hw in product(settings.runtimes, settings.sizes_hw):
+            path: Path | None = model if own is None or _backend(runtime) is own else None
+            if is_weights and _backend(runtime).write is not None:
+                height, width = size_hw
+                name = f"{number}-{model.stem}-{height}x{width}{_backend(runtime).suffix}"
+                path = folder / name
+                _export(model, path, runtime, Form(size_hw, settings.batch_size))
+            if path is None:
+                continue
+            for precision, threads in product(settings.precisions, settings.threads):
+                if precision in OF_RUNTIMES.get(runtime, ("fp32",)):
+                    yield Contestant(model, runtime, precision, size_hw, threads, path)
 
 
-def _export(model: Path, path: Path, runtime: str, settings: BenchmarkConfig) -> None:
+def _export(model: Path, path: Path, runtime: str, form: Form) -> None:
     checkpoint = load_weights(model)
-    export(
-        checkpoint.detector,
-        path,
-        runtime,
-        Form(settings.size_hw, settings.batch_size),
-        painted_images(settings.size_hw, CHECK_IMAGES),
-        Origin(checkpoint.sha256, checkpoint.licence),
-    )
+    images = painted_images(form.size_hw, CHECK_IMAGES)
+    origin = Origin(checkpoint.sha256, checkpoint.licence)
+    result = export(checkpoint.detector, path, runtime, form, images, origin)
+    log.info("%s: exported for %s", result.path, runtime)
 
 
-def _open(entry: Contestant, settings: BenchmarkConfig) -> Runner:
-    precision = "auto" if entry.precision == OF_THE_FILE else entry.precision
-    backend = BACKENDS[entry.runtime]
-    return backend.open(
-        entry.path, device=settings.device, precision=precision, threads=settings.threads
+def _open(entry: Contestant, settings: BenchmarkConfig) -> EngineRunner:
+    if entry.runtime in ("torch", COMPILED):
+        return _open_weights(entry, settings.device)
+    opened = BACKENDS[entry.runtime].open(
+        entry.path,
+        device=settings.device,
+        precision=entry.precision,
+        threads=entry.threads,
+        contained=True,
     )
+    assert isinstance(opened, EngineRunner)
+    return opened
+
+
+def _open_weights(entry: Contestant, device: str) -> EngineRunner:
+    place = select_device(device)
+    options = Options(resolve_precision(entry.precision, place), entry.threads, str(place))
+    facts = facts_of(load_weights(entry.path).detector, Form(entry.size_hw, dynamic=True))
+    try:
+        engine = ChildEngine(entry.runtime, [str(entry.path.resolve()).encode()], options)
+    except EngineError as error:
+        raise ExportError(f"{entry.path}: {error}.") from error
+    return EngineRunner(str(entry.path), engine, facts)
+
+
+def _race(
+    runners: dict[Contestant, EngineRunner], settings: BenchmarkConfig
+) -> dict[Contestant, Latency]:
+    """Let all take turns; who fails is left out from there on, and that is said."""
+    generator = np.random.default_rng(SEED)
+    images = {
+        size_hw: generator.integers(0, 256, (settings.batch_size, 3, *size_hw), dtype=np.uint8)
+        for size_hw in settings.sizes_hw
+    }
+    times_ms: dict[Contestant, list[float]] = {entry: [] for entry in runners}
+    rounds = range(-settings.warmup, settings.repeats)
+    for number in track(rounds, "benchmarking", len(rounds)):
+        for entry in list(times_ms):
+            elapsed_ms = _time_once(_engine(runners[entry]), images[entry.size_hw], entry.name)
+            if elapsed_ms is None:
+                del times_ms[entry]
+            elif number >= 0:
+                times_ms[entry].append(elapsed_ms)
+    return {entry: summarise(times, settings.batch_size) for entry, times in times_ms.items()}
+
+
+def _time_once(engine: ChildEngine, images: Pictures, name: str) -> float | None:
+    """Return the milliseconds of a call in there; None if it failed."""
+    try:
+        engine(images)
+    except EngineError as error:
+        log.warning("left out: %s: %s", name, error)
+        return None
+    return engine.last_ms
+
+
+def _engine(runner: EngineRunner) -> ChildEngine:
+    assert isinstance(runner.engine, ChildEngine)
+    return runner.engine
+
+
+def _backend(runtime: str) -> Backend:
+    return BACKENDS["torch" if runtime == COMPILED else runtime]

@@ -1,9 +1,12 @@
 """The form of an exported file: what it takes, and how it is stored."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prunus.core.errors import ExportError
-from prunus.core.records import Size
+
+if TYPE_CHECKING:
+    from prunus.core.records import Size  # with numpy, which --help need not load
 
 DEFAULT_OPSET = 17
 """YOLOv5's own default; every ONNX reader of the last years takes it."""
@@ -37,7 +40,7 @@ class Form:
         suppression: Put out boxes too, where the format can; None for candidates only.
     """
 
-    size_hw: Size
+    size_hw: "Size"
     batch: int = 1
     dynamic: bool = False
     opset: int = DEFAULT_OPSET

@@ -20,6 +20,8 @@ ENGINES = {
     "onnx": "prunus.export.engines.onnx",
     "openvino": "prunus.export.engines.openvino",
     "torchscript": "prunus.export.engines.torchscript",
+    "torch": "prunus.export.engines.torch",
+    "compiled": "prunus.export.engines.compiled",
 }
 
 
