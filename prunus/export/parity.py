@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prunus.core.boxes import xywh_to_xyxy
 from prunus.core.errors import ParityError
 from prunus.core.records import Runner
 from prunus.evaluate.nms import non_maximum_suppression
@@ -14,6 +15,8 @@ MAX_RELATIVE = 1e-3
 MAX_BOX_PX = 1e-2
 CONFIDENCE, IOU, MAX_DETECTIONS = 0.25, 0.45, 1000
 """What `predict` uses, so the boxes compared are those that a user sees."""
+MARGIN = 0.01
+"""Candidates of so much lower scores are partners too."""
 
 
 TOGETHER = 2
@@ -27,8 +30,9 @@ class Parity:
     Attributes:
         max_absolute: Largest difference of any candidate's value, in pixels or probability.
         max_relative: Largest difference as a share of the value, or of 1 where that is larger.
-        max_box_px: Largest difference of any side of a box after suppression; infinite when one has
-            a box that the other lacks.
+        max_box_px: Largest difference of any side of a box that either keeps from what the other
+            finds there, whether or not it keeps it too: two boxes may be rounded to either side of
+            a threshold. Infinite when the other finds nothing of the class.
         boxes: Boxes after suppression in the reference.
         images: Images compared.
     """
@@ -81,8 +85,9 @@ def compare(reference: Runner, exported: Runner, images: Tensor) -> Parity:
         difference = (expected - found).abs()
         absolute = _worst(absolute, difference)
         relative = _worst(relative, difference / expected.abs().clamp(min=1))
-        for kept, kept_too in zip(_suppress(expected), _suppress(found), strict=True):
-            box_px = max(box_px, box_distance(kept, kept_too))
+        for one, other in zip(expected, found, strict=True):
+            kept = _suppress(one)
+            box_px = max(box_px, _farthest(kept, other), _farthest(_suppress(other), one))
             boxes += len(kept)
     return Parity(absolute, relative, box_px, boxes, len(images))
 
@@ -109,21 +114,42 @@ def box_distance(boxes: Tensor, others: Tensor) -> float:
     """
     if len(boxes) != len(others):
         return float("inf")
+    return max(_distances(boxes, others), _distances(others, boxes))
+
+
+def _farthest(boxes: Tensor, candidates: Tensor) -> float:
+    """Return the largest distance in pixels from a box to the nearest candidate of its class.
+
+    Args:
+        boxes: (n, 6) xyxy, score, class, as the one side keeps them.
+        candidates: (N, 5 + K) of the other side.
+    """
+    scores, classes = (candidates[:, 5:] * candidates[:, 4:5]).max(dim=1)
+    likely = scores > CONFIDENCE - MARGIN
+    columns = (xywh_to_xyxy(candidates[likely, :4]), scores[likely, None], classes[likely, None])
+    return _distances(boxes, torch.cat(columns, dim=1))
+
+
+def _distances(boxes: Tensor, others: Tensor) -> float:
+    """Return the largest distance from any of the boxes to its nearest partner among the others."""
     if not len(boxes):
         return 0.0
-    distance = (boxes[:, None, :4] - others[None, :, :4]).abs().amax(dim=-1)  # (N, N)
+    if not len(others):
+        return float("inf")
+    distance = (boxes[:, None, :4] - others[None, :, :4]).abs().amax(dim=-1)  # (n, N)
     distance[boxes[:, None, 5] != others[None, :, 5]] = float("inf")
-    return float(torch.maximum(distance.amin(dim=0), distance.amin(dim=1)).max())
+    return float(distance.amin(dim=1).max())
 
 
-def _suppress(candidates: Tensor) -> list[Tensor]:
-    return non_maximum_suppression(
-        candidates,
+def _suppress(candidates: Tensor) -> Tensor:
+    (kept,) = non_maximum_suppression(
+        candidates[None],
         confidence=CONFIDENCE,
         iou=IOU,
         max_detections=MAX_DETECTIONS,
         multi_label=False,
     )
+    return kept
 
 
 def _worst(so_far: float, differences: Tensor) -> float:

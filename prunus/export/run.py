@@ -107,7 +107,7 @@ def _check(detector: Detector, path: Path, format_name: str, form: Form, images:
         if form.dynamic:  # the traced size may have been baked in
             check_parity(reference, exported, _enlarged(images[:1], detector.stride))
         if form.suppression is not None:
-            check_suppression(reference, path, form, images)
+            check_suppression(path, form, images)
     except ParityError as error:
         culprit = first_layer_off(detector, path, filled(images[:1], exported.batch))
         raise ParityError(f"{error}{culprit}Nothing was written.") from error

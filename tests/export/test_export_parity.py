@@ -85,6 +85,29 @@ def test_figures_by_hand() -> None:
     assert not parity.holds
 
 
+def test_boxes_rounded_to_either_side_of_a_threshold_are_the_same() -> None:
+    """A score of .25, or an overlap of .45, does not make an export wrong."""
+    over, under = [*BOX[:4], 0.25001, 1.0, 0.1], [*BOX[:4], 0.24999, 1.0, 0.1]
+    for one, other in ((over, under), (under, over)):
+        parity = compare(Answers(candidates(one)), Answers(candidates(other)), IMAGES)
+        assert parity.max_box_px == 0
+        assert parity.holds
+    aside = [100.0 + 40 * 0.3794, *BOX[1:]]  # IoU .4499
+    further = [100.0 + 40 * 0.3792, *BOX[1:]]  # IoU .4501
+    weaker = [*BOX[:4], 0.8, 0.8, 0.1]
+    one, other = candidates(aside, weaker), candidates(further, weaker)
+    assert compare(Answers(one), Answers(other), IMAGES).max_box_px == pytest.approx(
+        0.008, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("found", [[*BOX[:4], 0.1, 0.8, 0.1], [*BOX[:4], 0.9, 0.1, 0.8]])
+def test_a_box_that_the_other_does_not_find_is_infinitely_far(found: list[float]) -> None:
+    for one, other in ((BOX, found), (found, BOX)):
+        parity = compare(Answers(candidates(one)), Answers(candidates(other)), IMAGES)
+        assert parity.max_box_px == float("inf")
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_none_fail(bad: float) -> None:
     broken = [*BOX[:5], bad, 0.1]
