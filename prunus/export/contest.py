@@ -6,7 +6,7 @@ image (`benchmark.measure_latency` says why).
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Contestant:
     Attributes:
         model: The file that the user named.
         runtime: In BACKENDS, or "compiled".
-        precision: What it computes in: fp32, bf16, fp16, or int8 where the file is that.
+        precision: What it computes in: fp32, bf16, fp16; "int8" or "int8 + bf16" of such files.
         size_hw: Of the images, in pixels.
         threads: CPU threads.
         path: What is run: `model`, or what was exported from it.
@@ -137,8 +137,15 @@ def _started(settings: BenchmarkConfig, folder: Path) -> dict[Contestant, Engine
     for entry in _contestants(settings, folder):
         runner = _opened_if_it_runs(entry, settings)
         if runner is not None:
-            runners[entry] = runner
+            runners[replace(entry, precision=_shown_precision(entry, runner))] = runner
     return runners
+
+
+def _shown_precision(entry: Contestant, runner: EngineRunner) -> str:
+    """Return what is computed in: of an INT8 file also what the rest of it is, if that is told."""
+    if runner.facts.precision != "int8":
+        return entry.precision
+    return f"int8 + {entry.precision}" if entry.runtime in OF_RUNTIMES else "int8"
 
 
 def _opened_if_it_runs(entry: Contestant, settings: BenchmarkConfig) -> EngineRunner | None:

@@ -100,7 +100,7 @@ class RuntimeLatency:
             return TorchRunner(fuse(detector), torch.device("cpu"), "fp32")
         file = path.with_suffix(backend.suffix)
         backend.write(detector, file, Form((self._side, self._side)))
-        return backend.open(file, device="cpu", threads=self._threads)
+        return backend.open(file, device="cpu", precision="fp32", threads=self._threads)
 
 
 def _efficient(costs: Costs, table: ChannelTable) -> dict[str, tuple[int, ...]]:

@@ -29,7 +29,7 @@ class PruneConfig(RunSettings):
     flops: Share | None = setting(None, "share of the FLOPs to keep", gt=0, lt=1)
     latency_ms: float | None = setting(None, "milliseconds of an image, at most", gt=0)
     speedup: float | None = setting(None, "how many times as fast it is to be", gt=1)
-    runtime: Literal["onnx", "torch"] = setting(
+    runtime: Literal["onnx", "openvino", "torch"] = setting(
         "onnx", "runtime that --latency-ms and --speedup are measured in"
     )
     threads: int = setting(1, "threads of that runtime", ge=1)

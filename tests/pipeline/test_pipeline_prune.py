@@ -192,6 +192,17 @@ def test_a_latency_budget_knows_that_blocks_are_gone(
     assert lighter["predicted"]["latency_ms"]["after"] <= lighter["asked"] * 1.001
 
 
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", "torch"])
+def test_a_budget_is_priced_in_the_runtime_that_is_named(
+    weights: Path, tmp_path: Path, runtime: str
+) -> None:
+    report = cut(weights, tmp_path / "p", image_size=128, speedup=1.3, runtime=runtime)
+    told = report["latency_prediction"]
+    assert told["runtime"] == runtime
+    assert told["predicted_speedup"] >= 1.29
+    assert told["measured_ms"] > 0
+
+
 def test_a_sensitivity_file_decides_how_much_each_layer_loses(
     weights: Path, orchard: Path, tmp_path: Path
 ) -> None:
