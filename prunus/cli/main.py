@@ -28,7 +28,7 @@ VERBS: dict[str, str] = {
     "sparsify": "set weights to zero, by share or N:M: same shapes, no speed-up in dense runtimes",
     "export": "write a file for a runtime, checked against torch on real images",
     "benchmark": "time models side by side in one run",
-    "predict": "find objects in images: drawn boxes, txt, JSON",
+    "predict": "find objects in pictures, videos, streams: drawn, txt, CSV, JSON lines, crops",
     "inspect": "show rows, widths, parameters, FLOPs and what --freeze N would freeze",
     "data check": "read a data set and name each problem with file and line",
     "data convert": "write a data set as YOLO, COCO or Pascal VOC, saying what cannot be kept",

@@ -1,8 +1,8 @@
 """The records that cross rooms: what a loader yields, what predicts, and what a prediction is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+D = TypeVar("D", bound="Detections")
+Keep = int | slice | NDArray[np.bool_] | NDArray[np.int64]
+"""One place, several, or a mask."""
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
@@ -92,6 +95,16 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __getitem__(self: D, keep: Keep) -> D:
+        """Return some: `found[found.scores > 0.5]`, `found[:10]`, `found[0]` (a record of one)."""
+        rows = [keep] if isinstance(keep, int | np.integer) else keep
+        return replace(
+            self,
+            boxes_xyxy=self.boxes_xyxy[rows],
+            scores=self.scores[rows],
+            classes=self.classes[rows],
+        )
 
 
 class Runner(Protocol):

@@ -6,17 +6,15 @@ per axis, so that `Frame.to_image` inverts exactly; the reference returns half-p
 scale for both axes.
 """
 
-from pathlib import Path
 from typing import cast
 
 import cv2
 import numpy as np
 
-from prunus.core.records import Frame, Size
+from prunus.core.records import Size
 from prunus.data.decode import Pixels, load_image
-from prunus.data.rectangles import multiple_of
 
-__all__ = ["GREY", "fit_long_side", "letterbox", "load_for", "load_image", "to_planes"]
+__all__ = ["GREY", "fit_long_side", "letterbox", "load_image", "to_planes"]
 
 GREY = 114
 """Pad value of the reference, near the mean of COCO."""
@@ -87,36 +85,6 @@ def fitted_size(size_hw: Size, image_size: int) -> Size:
     long_side = max(size_hw)
     height, width = (-(-side * image_size // long_side) for side in size_hw)
     return height, width
-
-
-def load_for(
-    path: Path, image_size: int, stride: int, *, rectangular: bool
-) -> tuple[Pixels, Frame]:
-    """Load one image for prediction, as validation would see it.
-
-    Args:
-        path: The image file.
-        image_size: Long side in pixels.
-        stride: The canvas's sides are multiples of this.
-        rectangular: Whether the canvas is the smallest that holds the picture, or square.
-
-    Returns:
-        (3, H, W) uint8 RGB, contiguous, and how it lies there.
-
-    Raises:
-        DataError: The image cannot be read; names the file.
-    """
-    image = load_image(path)
-    size_hw: Size = (image.shape[0], image.shape[1])
-    square = multiple_of(image_size, stride)
-    shape: Size = (square, square)
-    if rectangular:
-        tall, wide = fitted_size(size_hw, image_size)
-        shape = (multiple_of(tall, stride), multiple_of(wide, stride))
-    canvas, scale_yx, pad_yx = letterbox(image, image_size, shape, scale_up=False)
-    planes = np.empty((3, *shape), dtype=np.uint8)
-    to_planes(canvas, planes)
-    return planes, Frame(path, size_hw, scale_yx, pad_yx)
 
 
 def to_planes(image: Pixels, planes: Pixels) -> None:

@@ -1,71 +1,58 @@
-"""Runner + pictures → detections: the loop, and the verb that writes what it finds."""
+"""Runner + sources → detections: as a generator, and as the verb that writes what it finds."""
 
+import io
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from prunus.core.console import log, track
-from prunus.core.errors import ConfigError, suggest
-from prunus.core.files import write_text
-from prunus.core.records import Detections, Frame, Runner
-from prunus.data.letterbox import letterbox, load_for, load_image, to_planes
-from prunus.evaluate.nms import non_maximum_suppression
-from prunus.predict.config import CONFIDENCE, IMAGE_SIZE, IOU, MAX_DETECTIONS, PredictConfig
-from prunus.predict.save import free_names, json_lines, to_record, write_results
-from prunus.predict.sources import find_images
+from prunus.core.errors import DataError
+from prunus.core.records import Detections, Runner
+from prunus.model.augmented import AugmentedRunner
+from prunus.predict.config import (
+    CONFIDENCE,
+    IMAGE_SIZE,
+    IOU,
+    MAX_DETECTIONS,
+    PredictConfig,
+)
+from prunus.predict.detect import detect, shots_of
+from prunus.predict.outputs import outputs_of
+from prunus.predict.selection import Selection, class_numbers
+from prunus.predict.sources import STDIN, Sources, find_images, open_sources
+from prunus.predict.sources.images import PictureFile
+from prunus.predict.sources.live import LiveSource
+from prunus.predict.stages import Stages
+from prunus.predict.tiles import Look
 
-JSON_NAME = "predictions.jsonl"
+MOST_TOLD = 20
+"""Sources that could not be read are named up to this many."""
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which candidates become detections.
+@dataclass
+class Summary:
+    """What a run of the verb did; it grows while that runs.
 
     Attributes:
-        confidence: Least score, in [0, 1).
-        iou: Overlap above which the weaker box goes.
-        max_detections: Most boxes in an image.
-        classes: Only these class numbers; None for all.
-        agnostic: Boxes of different classes suppress each other.
+        images: Pictures and frames that were looked at.
+        detections: Boxes in them.
+        seconds: The run took.
+        unreadable: What could not be read, a line each.
+        stages: How long each stage took.
+        live: The camera or stream, if there was one.
+        stopped: What ended the run early: Ctrl-C or SIGTERM.
     """
 
-    confidence: float = CONFIDENCE
-    iou: float = IOU
-    max_detections: int = MAX_DETECTIONS
-    classes: tuple[int, ...] | None = None
-    agnostic: bool = False
-
-    def apply(self, candidates: Tensor) -> list[Tensor]:
-        """Return (n, 6) xyxy, score, best class per image, for (B, N, 5 + K) candidates."""
-        if self.classes is not None:
-            wanted = torch.zeros(candidates.shape[2] - 5, dtype=torch.bool)
-            wanted[list(self.classes)] = True
-            best = candidates[..., 5:].argmax(dim=-1)
-            candidates = candidates.clone()
-            candidates[..., 4] *= wanted.to(candidates.device)[best]
-        return non_maximum_suppression(
-            candidates,
-            confidence=self.confidence,
-            iou=self.iou,
-            max_detections=self.max_detections,
-            multi_label=False,
-            agnostic=self.agnostic,
-        )
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run of the verb did."""
-
-    images: int
-    detections: int
-    seconds: float
+    images: int = 0
+    detections: int = 0
+    seconds: float = 0.0
+    unreadable: list[str] = field(default_factory=list)
+    stages: Stages = field(default_factory=Stages)
+    live: LiveSource | None = None
+    stopped: BaseException | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -100,85 +87,95 @@ def predict(  # noqa: PLR0913 - the thresholds are separate words of every detec
     """
     chosen = None if classes is None else tuple(classes)
     selection = Selection(confidence, iou, max_detections, chosen, agnostic)
-    for frame, detections in detect(runner, find_images(sources), image_size, selection):
-        yield frame.path, detections
-
-
-def detect(
-    runner: Runner, paths: Sequence[Path], image_size: int, selection: Selection
-) -> Iterator[tuple[Frame, Detections]]:
-    """Yield each image's frame and detections, in the order of `paths`; see `predict`."""
-    count = runner.batch or 1
-    for start in range(0, len(paths), count):
-        loaded = [_load(path, runner, image_size) for path in paths[start : start + count]]
-        planes, frames = zip(*loaded, strict=True)
-        # A runner of a fixed batch gets the last image again where images are lacking.
-        full = (*planes, *[planes[-1]] * (count - len(planes)))
-        candidates = runner(torch.from_numpy(np.stack(full)))[: len(frames)]
-        for frame, kept in zip(frames, selection.apply(candidates), strict=True):
-            values = kept.cpu().numpy()
-            boxes = frame.to_image(values[:, :4])
-            yield frame, Detections(boxes, values[:, 4], values[:, 5].astype(np.int64))
+    stages = Stages()
+    pictures = [PictureFile(path) for path in find_images(sources)]
+    shots = shots_of(pictures, stages)
+    for shot, found in detect(runner, shots, Look(image_size), selection, stages):
+        yield Path(shot.source.title), found
 
 
 def run_predict(runner: Runner, settings: PredictConfig, folder: Path) -> Summary:
-    """Predict on all sources and write pictures, label files and `predictions.jsonl` into `folder`.
+    """Predict on all sources and write what the settings ask for into `folder`.
+
+    What cannot be read is left out, and told at the end. Ctrl-C and SystemExit end the run early;
+    what was written until then is kept, and `Summary.stopped` says so.
 
     Raises:
-        DataError: A source names no image, or an image cannot be read.
-        ConfigError: A class is asked for that the model does not know.
+        DataError: A source names nothing, or nothing could be read.
+        ConfigError: A class is asked for that the model does not know, or `--augment` of a runner
+            that takes one size.
     """
-    paths = find_images(settings.source)
-    wanted = class_numbers(settings.classes, runner.names)
+    listed = _standard_input() if STDIN in settings.source else ()
+    sources = open_sources(settings.source, vid_stride=settings.vid_stride, listed=listed)
     selection = Selection(
-        settings.confidence, settings.iou, settings.max_detections, wanted, settings.agnostic
+        settings.confidence,
+        settings.iou,
+        settings.max_detections,
+        class_numbers(settings.classes, runner.names),
+        settings.agnostic,
     )
+    if settings.augment:
+        runner = AugmentedRunner(runner, settings.weights.name)
     if runner.size_hw is not None and set(runner.size_hw) != {settings.image_size}:
         log.info(
             "%s takes %dx%d only: images are fitted into that", settings.weights, *runner.size_hw
         )
-    records, found = [], 0
+    summary = Summary()
     start = time.perf_counter()
-    results = detect(runner, paths, settings.image_size, selection)
-    tracked = track(results, "predicting", len(paths))
-    for (frame, detections), name in zip(tracked, free_names(paths), strict=True):
-        records.append(to_record(frame.path, frame.size_hw, detections, runner.names))
-        found += len(detections)
-        write_results(frame, detections, runner.names, settings, folder / name)
-    write_text(folder / JSON_NAME, json_lines(records))
-    return Summary(len(paths), found, time.perf_counter() - start)
+    try:
+        _look_and_write(runner, sources, settings, selection, folder, summary)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        summary.stopped = stop
+    summary.seconds = time.perf_counter() - start
+    _tell_unreadable(summary)
+    return summary
 
 
-def class_numbers(wanted: Sequence[int | str], names: Sequence[str]) -> tuple[int, ...] | None:
-    """Return the numbers of classes given by number or name; None when none is given.
+def _standard_input() -> Iterable[str]:
+    """Return its lines, also of files whose names are no Unicode."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin
+
+
+def _look_and_write(
+    runner: Runner,
+    sources: Sources,
+    settings: PredictConfig,
+    selection: Selection,
+    folder: Path,
+    summary: Summary,
+) -> None:
+    look = Look(settings.image_size, settings.tile, settings.tile_overlap)
+    shots = shots_of(
+        sources.each, summary.stages, lambda error: summary.unreadable.append(str(error))
+    )
+    results = detect(runner, shots, look, selection, summary.stages, early=sources.early)
+    with (
+        closing(results),
+        outputs_of(settings, folder, runner.names, summary.stages) as outputs,
+    ):
+        for shot, detections in track(results, "predicting", sources.count):
+            if isinstance(shot.source, LiveSource):
+                summary.live = shot.source
+            outputs.write(shot, detections)
+            summary.images += 1
+            summary.detections += len(detections)
+
+
+def _tell_unreadable(summary: Summary) -> None:
+    """Log what was left out.
 
     Raises:
-        ConfigError: The model has no such class.
+        DataError: There was nothing else.
     """
-    numbers = []
-    for word in map(str, wanted):
-        if word in names:
-            numbers.append(list(names).index(word))
-        elif word.isdigit() and int(word) < len(names):
-            numbers.append(int(word))
-        else:
-            raise ConfigError(
-                f"--classes: no class '{word}' among the model's {len(names)}."
-                f"{suggest(word, names)} Give a name, or a number from 0 to {len(names) - 1}."
-            )
-    return tuple(numbers) or None
-
-
-def _load(path: Path, runner: Runner, image_size: int) -> tuple[NDArray[np.uint8], Frame]:
-    """Return (3, H, W) planes: the smallest canvas that holds it, or the runner's only one."""
-    if runner.size_hw is None:
-        return load_for(path, image_size, runner.stride, rectangular=runner.batch in (None, 1))
-    image = load_image(path)
-    size_hw = (image.shape[0], image.shape[1])
-    height, width = runner.size_hw
-    # The side at which it fits, so that it is resized once and not twice.
-    fitting = round(max(size_hw) * min(height / size_hw[0], width / size_hw[1]))
-    canvas, scale_yx, pad_yx = letterbox(image, fitting, runner.size_hw, scale_up=False)
-    planes = np.empty((3, height, width), dtype=np.uint8)
-    to_planes(canvas, planes)
-    return planes, Frame(path, size_hw, scale_yx, pad_yx)
+    lines = summary.unreadable
+    if lines and not summary.images and not summary.stopped:
+        more = f" And {len(lines) - 1} more could not be read." if len(lines) > 1 else ""
+        raise DataError(lines[0] + more)
+    if not summary.images and not summary.stopped:
+        raise DataError("no source: the list on standard input is empty. Give one path a line.")
+    for line in lines[:MOST_TOLD]:
+        log.warning("left out: %s", line)
+    if len(lines) > MOST_TOLD:
+        log.warning("left out: %d more", len(lines) - MOST_TOLD)

@@ -1,4 +1,4 @@
-"""Detections on disk: annotated pictures, YOLOv5's label lines, and one JSON object an image."""
+"""Detections as files hold them: pictures, YOLOv5's label lines, and one JSON object an image."""
 
 import json
 from collections import Counter
@@ -9,69 +9,57 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from prunus.core.files import write_atomically, write_text
-from prunus.core.records import Detections, Frame, Size
-from prunus.data.letterbox import load_image
-from prunus.predict.config import PredictConfig
-from prunus.predict.draw import Picture, draw
+from prunus.core.files import write_atomically
+from prunus.core.records import Detections, Size
+from prunus.predict.draw import Picture
 
 LABEL_FOLDER = "labels"
 JPEG_QUALITY = 92
-LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
-"""Such images are annotated as PNG, all others as JPEG."""
-
-
-def write_results(
-    frame: Frame,
-    detections: Detections,
-    names: Sequence[str],
-    settings: PredictConfig,
-    place: Path,
-) -> None:
-    """Write what the settings ask for about one image: label file, annotated picture.
-
-    Args:
-        frame: The image.
-        detections: In its pixels.
-        names: Class names, by index.
-        settings: What to write, and how to draw.
-        place: Folder and name of the picture, without suffix.
-    """
-    if settings.save_txt:
-        lines = to_label_lines(detections, frame.size_hw, with_scores=settings.save_conf)
-        write_text(place.parent / LABEL_FOLDER / f"{place.name}.txt", lines)
-    if settings.save_images:
-        picture = draw(
-            load_image(frame.path),
-            detections,
-            names,
-            line_width=settings.line_width,
-            with_names=not settings.hide_labels,
-            with_scores=not settings.hide_conf,
-        )
-        suffix = ".png" if frame.path.suffix.lower() in LOSSLESS else ".jpg"
-        write_picture(place.parent / f"{place.name}{suffix}", picture)
+MAX_JPEG_SIDE = 65_500
+"""The most that libjpeg writes."""
 
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Write an RGB picture as JPEG or PNG, by the suffix."""
+    content = encode_picture(picture, path.suffix)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def encode_picture(picture: Picture, suffix: str) -> bytes:
+    """Return an RGB picture as a JPEG or PNG file, by the suffix."""
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    written, encoded = cv2.imencode(path.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    written, encoded = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not written:
-        raise ValueError(f"OpenCV cannot write '{path.suffix}' files")
-    write_atomically(path, lambda temporary: temporary.write_bytes(encoded.tobytes()))
+        raise ValueError(f"OpenCV cannot write '{suffix}' files of {picture.shape}")
+    return encoded.tobytes()
 
 
-def free_names(paths: Sequence[Path]) -> Iterator[str]:
-    """Yield a name without suffix for each image; `a/1.jpg` and `b/1.png` give `1` and `1-2`."""
-    taken = Counter[str]()
+def picture_suffix(size_hw: Size, *, lossless: bool) -> str:
+    """Return ".png" for what was stored without loss, or is too large for JPEG; else ".jpg"."""
+    return ".png" if lossless or max(size_hw) > MAX_JPEG_SIDE else ".jpg"
+
+
+class FreeNames:
+    """Names without suffix, none twice: `a/1.jpg` and `b/1.png` give `1` and `1-2`."""
+
+    def __init__(self) -> None:
+        self._taken = Counter[str]()
+
+    def of(self, stem: str) -> str:
+        """Return the stem, or if it is taken the stem and a number."""
+        name = stem
+        while self._taken[name]:
+            self._taken[stem] += 1
+            name = f"{stem}-{self._taken[stem]}"
+        self._taken[name] += 1
+        return name
+
+
+def free_names(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield a name without suffix for each image; see `FreeNames`."""
+    names = FreeNames()
     for path in paths:
-        name = path.stem
-        while taken[name]:
-            taken[path.stem] += 1
-            name = f"{path.stem}-{taken[path.stem]}"
-        taken[name] += 1
-        yield name
+        yield names.of(path.stem)
 
 
 def to_label_lines(detections: Detections, size_hw: Size, *, with_scores: bool) -> str:
@@ -94,9 +82,21 @@ def to_label_lines(detections: Detections, size_hw: Size, *, with_scores: bool) 
 
 
 def to_record(
-    path: Path, size_hw: Size, detections: Detections, names: Sequence[str]
+    title: str,
+    size_hw: Size,
+    detections: Detections,
+    names: Sequence[str],
+    moment: tuple[int, float] | None = None,
 ) -> dict[str, object]:
-    """Return what JSON lines hold for one image; boxes in its pixels, to a hundredth."""
+    """Return what JSON lines hold for one image; boxes in its pixels, to a hundredth.
+
+    Args:
+        title: The image's path, or the stream.
+        size_hw: The image.
+        detections: In its pixels.
+        names: Class names, by index.
+        moment: Number and seconds of a frame of a video; None for a picture.
+    """
     found = [
         {
             "class": int(number),
@@ -108,9 +108,10 @@ def to_record(
             detections.classes, detections.scores, detections.boxes_xyxy, strict=True
         )
     ]
-    return {"image": str(path), "size_hw": list(size_hw), "detections": found}
+    when = {} if moment is None else {"frame": moment[0], "seconds": round(moment[1], 3)}
+    return {"image": title, **when, "size_hw": list(size_hw), "detections": found}
 
 
-def json_lines(records: Iterable[dict[str, object]]) -> str:
-    """Return one JSON object a line."""
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+def json_line(record: dict[str, object]) -> str:
+    """Return one JSON object as a line."""
+    return json.dumps(record, ensure_ascii=False) + "\n"

@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from prunus.data.letterbox import GREY, fit_long_side, fitted_size, letterbox, load_for
+from prunus.data.letterbox import GREY, fit_long_side, fitted_size, letterbox
 
 sides = st.integers(10, 1500)
 
@@ -94,38 +91,3 @@ def test_the_picture_lies_exactly_where_scale_and_pad_say(
     assert all(-1e-6 < border < 1 + 1e-6 for border in borders), (
         "the odd pixel lies below and right"
     )
-
-
-@pytest.mark.parametrize("size_hw", [(96, 128), (333, 500), (61, 40)])
-def test_a_frame_carries_boxes_back_exactly(tmp_path: Path, size_hw: tuple[int, int]) -> None:
-    height, width = size_hw
-    Image.fromarray(picture(height, width)).save(tmp_path / "a.png")
-    planes, frame = load_for(tmp_path / "a.png", 128, 32, rectangular=False)
-    _, rows, columns = np.nonzero(planes != GREY)
-    found = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
-    whole = np.array([[0, 0, width, height]], np.float32)
-    np.testing.assert_allclose(frame.to_image(found), whole, atol=1e-3)
-    assert frame.size_hw == size_hw
-
-
-@pytest.mark.parametrize(
-    ("size_hw", "rectangular", "shape"),
-    [
-        ((480, 640), True, (3, 480, 640)),
-        ((427, 640), True, (3, 448, 640)),
-        ((500, 333), True, (3, 640, 448)),
-        ((100, 100), True, (3, 640, 640)),
-        ((427, 640), False, (3, 640, 640)),
-    ],
-)
-def test_prediction_takes_the_smallest_canvas_or_a_square(
-    tmp_path: Path, size_hw: tuple[int, int], rectangular: bool, shape: tuple[int, int, int]
-) -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (*size_hw, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    planes, frame = load_for(tmp_path / "a.png", 640, 32, rectangular=rectangular)
-    assert planes.shape == shape
-    assert planes.flags.c_contiguous
-    assert frame.path == tmp_path / "a.png"
-    if size_hw == (480, 640):
-        np.testing.assert_array_equal(planes, pixels.transpose(2, 0, 1))

@@ -1,19 +1,30 @@
 """Pictures in, detections in the pictures' own pixels out, whatever the runner takes."""
 
+import io
 import json
+import logging
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from prunus.core import config
 from prunus.core.errors import ConfigError, DataError
 from prunus.core.records import Size
+from prunus.predict.ahead import ahead
 from prunus.predict.config import PredictConfig
-from prunus.predict.run import class_numbers, predict, run_predict
+from prunus.predict.run import predict, run_predict
+from prunus.predict.selection import class_numbers
+from prunus.predict.sources.video import VideoFile
 
 NAMES = ("red", "blue")
 
@@ -169,6 +180,180 @@ def test_the_verb_writes_only_what_is_asked_for(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["predictions.jsonl"]
 
 
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+
+
+def settings_for(*sources: Path | str, **others: object) -> PredictConfig:
+    words = {"weights": "w.onnx", "source": list(map(str, sources)), "image_size": 160, **others}
+    return config.parse(PredictConfig, words)
+
+
+@pytest.mark.integration
+def test_the_verb_writes_a_video_with_its_labels_table_and_lines(
+    tmp_path: Path, squares: Any, make_film: Callable[..., Path]
+) -> None:
+    film = make_film(tmp_path / "clip.mp4", 11, fps=20)
+    settings = settings_for(film, vid_stride=2, save_txt=True, save_csv=True, save_crops=True)
+    out = tmp_path / "out"
+    summary = run_predict(squares(), settings, out)
+    assert (summary.images, summary.detections, summary.stopped) == (6, 6, None)
+    written = sorted(path.name for path in out.iterdir())
+    assert written == ["clip.mp4", "crops", "labels", "predictions.csv", "predictions.jsonl"]
+    records = read_lines(out)
+    assert [record["frame"] for record in records] == [0, 2, 4, 6, 8, 10]
+    assert [record["seconds"] for record in records] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    left = [record["detections"][0]["box_xyxy"][0] for record in records]
+    np.testing.assert_allclose(left, [8 + 2 * record["frame"] for record in records], atol=2)
+    assert (out / "labels" / "clip.txt").read_text().splitlines()[3].startswith("6 0.300 0 ")
+    assert (out / "predictions.csv").read_text().splitlines()[6].split(",")[1:3] == ["10", "0.500"]
+    assert len(list((out / "crops" / "square").iterdir())) == 6
+    drawn = VideoFile(out / "clip.mp4")
+    assert (drawn.fps, drawn.count) == (10, 6), "as fast as the video"
+    assert all(seconds >= 0 for seconds in summary.stages.seconds.values())
+    assert summary.stages.seconds["decode"] > 0
+
+
+@pytest.mark.integration
+def test_what_cannot_be_read_is_left_out_and_told(
+    tmp_path: Path, squares: Any, make_film: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    picture(source / "a.png")
+    (source / "b.jpg").write_bytes(b"no picture")
+    (source / "c.mp4").write_bytes(b"no video")
+    make_film(source / "d.mp4", 3)
+    with caplog.at_level(logging.WARNING, logger="prunus"):
+        summary = run_predict(squares(), settings_for(source), tmp_path / "out")
+    assert summary.images == 4
+    assert len(summary.unreadable) == 2
+    assert "b.jpg: " in summary.unreadable[0]
+    assert "c.mp4: no video" in summary.unreadable[1]
+    names = [Path(record["image"]).name for record in read_lines(tmp_path / "out")]
+    assert names == ["a.png", "d.mp4", "d.mp4", "d.mp4"]
+
+
+def test_where_nothing_can_be_read_that_is_the_error(tmp_path: Path, squares: Any) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"a\.jpg: .* And 1 more could not be read\."):
+        run_predict(squares(), settings_for(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_list_is_told(
+    tmp_path: Path, squares: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n\n"))
+    with pytest.raises(DataError, match="the list on standard input is empty"):
+        run_predict(squares(), settings_for("-"), tmp_path / "out")
+
+
+@pytest.mark.integration
+def test_a_list_on_standard_input(
+    tmp_path: Path, squares: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [picture(tmp_path / f"{number}.png") for number in range(3)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in paths)))
+    summary = run_predict(squares(), settings_for("-"), tmp_path / "out")
+    assert summary.images == 3
+    assert [record["image"] for record in read_lines(tmp_path / "out")] == list(map(str, paths))
+
+
+@pytest.mark.integration
+def test_a_listed_name_that_is_no_unicode(
+    tmp_path: Path, squares: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "a.png").rename(tmp_path / "a\udcff.png")
+    content = os.fsencode(tmp_path) + b"/a\xff.png\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    assert run_predict(squares(), settings_for("-"), tmp_path / "out").images == 1
+    ((record),) = read_lines(tmp_path / "out")
+    assert record["image"] == str(tmp_path / "a\udcff.png")
+
+
+class Stops:
+    """A runner that is stopped by its user at the fourth picture."""
+
+    names, stride, size_hw, batch = NAMES, 32, None, None
+
+    def __init__(self, stop: BaseException) -> None:
+        self.stop, self.seen = stop, 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.seen += 1
+        if self.seen == 4:
+            raise self.stop
+        return torch.zeros(len(images), 8, 7)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)])
+def test_stopped_early_all_that_was_found_is_kept(
+    stop: BaseException, tmp_path: Path, make_film: Callable[..., Path]
+) -> None:
+    film = make_film(tmp_path / "clip.mp4", 30)
+    out = tmp_path / "out"
+    summary = run_predict(Stops(stop), settings_for(film, save_txt=True, save_csv=True), out)
+    assert (summary.images, summary.stopped) == (3, stop)
+    assert len(read_lines(out)) == 3
+    assert len(list(VideoFile(out / "clip.mp4"))) == 3, "the video is finished"
+    assert not [path for path in out.rglob("*") if "part" in path.name or path.name[0] == "."]
+
+
+def test_a_fault_of_ours_is_not_hidden(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    for number in range(4):
+        picture(tmp_path / f"{number}.png")
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        run_predict(Stops(ZeroDivisionError("ours")), settings_for(path.parent), tmp_path / "out")
+
+
+def test_augmenting_a_runner_of_one_size_is_refused(tmp_path: Path, squares: Any) -> None:
+    path = picture(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match=r"--augment: w\.onnx takes images of 160x160 only"):
+        run_predict(squares((160, 160), 1), settings_for(path, augment=True), tmp_path / "out")
+
+
+@pytest.mark.integration
+def test_tiles_and_augmenting_from_the_command(tmp_path: Path, squares: Any) -> None:
+    path = picture(tmp_path / "a.png", (300, 400))
+    runner = squares()
+    run_predict(runner, settings_for(path, tile=160, augment=True), tmp_path / "out")
+    assert (4, 3, 160, 160) in runner.shapes
+    ((record),) = read_lines(tmp_path / "out")
+    np.testing.assert_allclose(record["detections"][0]["box_xyxy"], RED, atol=4)
+
+
+@given(st.lists(st.integers(), max_size=30))
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_reading_ahead_changes_nothing(items: list[int]) -> None:
+    assert list(ahead(iter(items))) == items
+
+
+def test_reading_ahead_keeps_errors_in_their_place_and_reads_no_further() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            made.append(number)
+            if number == 3:
+                raise DataError("number 3")
+            yield number
+
+    seen = []
+    with pytest.raises(DataError, match="number 3"):
+        for number in ahead(items()):
+            seen.append(number)  # noqa: PERF402 - until the error
+    assert seen == [0, 1, 2]
+    made.clear()
+    stopped = ahead(iter(lambda: made.append(0), 1))
+    next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    assert len(made) <= 4
+
+
 def test_classes_are_numbers_or_names() -> None:
     assert class_numbers((), NAMES) is None
     assert class_numbers(("blue", "0", 1), NAMES) == (1, 0, 1)
@@ -184,7 +369,8 @@ def test_settings_know_the_flags_of_yolov5() -> None:
     assert flags >= {
         "--weights", "--source", "--img", "--imgsz", "--conf-thres", "--iou-thres", "--max-det",
         "--classes", "--agnostic-nms", "--save-txt", "--save-conf", "--device", "--line-thickness",
-        "--hide-labels", "--hide-conf", "--project", "--name", "--exist-ok",
+        "--hide-labels", "--hide-conf", "--agnostic", "--augment", "--vid-stride", "--save-crop",
+        "--save-csv", "--tile", "--tile-overlap", "--project", "--name", "--exist-ok",
     }  # fmt: skip
     with pytest.raises(ConfigError, match=r"--conf-thres: expected less than 1, got 1\.5"):
         config.parse(PredictConfig, {"weights": "w", "source": ["a"], "confidence": 1.5})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from prunus.core.records import Detections
-from prunus.predict.save import free_names, json_lines, to_label_lines, to_record
+from prunus.predict.save import free_names, json_line, to_label_lines, to_record
 
 FOUND = Detections(
     np.array([[100, 50, 300, 150], [0, 0, 1, 2]], np.float32),
@@ -41,10 +41,11 @@ def test_label_lines_hold_the_boxes_to_six_digits(seed: int) -> None:
 
 def test_json_lines_by_hand() -> None:
     records = [
-        to_record(Path("a/ä.jpg"), (200, 400), FOUND, ("RBC", "WBC", "Platelets")),
-        to_record(Path("b.jpg"), (10, 20), NOTHING, ("RBC",)),
+        to_record("a/ä.jpg", (200, 400), FOUND, ("RBC", "WBC", "Platelets")),
+        to_record("b.mp4", (10, 20), NOTHING, ("RBC",), (50, 2.00049)),
     ]
-    first, second = json_lines(records).splitlines()
+    first, second = map(json_line, records)
+    assert first.endswith("}\n")
     assert json.loads(first) == {
         "image": "a/ä.jpg",
         "size_hw": [200, 400],
@@ -53,7 +54,9 @@ def test_json_lines_by_hand() -> None:
             {"class": 0, "name": "RBC", "score": 0.3333, "box_xyxy": [0, 0, 1, 2]},
         ],
     }
-    assert json.loads(second) == {"image": "b.jpg", "size_hw": [10, 20], "detections": []}
+    assert json.loads(second) == {
+        "image": "b.mp4", "frame": 50, "seconds": 2.0, "size_hw": [10, 20], "detections": []
+    }  # fmt: skip
 
 
 def test_images_of_one_name_do_not_overwrite_each_other() -> None:

@@ -1,11 +1,12 @@
 """What the user points at is found, or the error says what was looked for."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from prunus.core.errors import DataError
-from prunus.predict.sources import find_images
+from prunus.predict.sources import KINDS, find_images, open_sources
 
 
 @pytest.fixture
@@ -35,12 +36,10 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("absent.jpg", r"absent\.jpg: no such image or folder"),
-        ("*.gif", r"\*\.gif: no image there \(.*\.jpg.*\)\. Quote the pattern"),
-        ("empty", r"empty: no image there .*Try 'empty/\*\*'"),
-        ("notes.txt", r"notes\.txt: no image there .*Convert it first"),
-        ("https://example.org/a.jpg", "addresses and cameras are not read"),
-        ("0", "0: addresses and cameras are not read"),
+        ("absent.jpg", r"absent\.jpg: no such picture, video or folder"),
+        ("*.gif", r"\*\.gif: nothing to look at there \(.*\.jpg.*\)\. Quote the pattern"),
+        ("empty", r"empty: nothing to look at there .*Try 'empty/\*\*'"),
+        ("notes.txt", r"notes\.txt: nothing to look at there .*Convert it first"),
     ],
 )
 def test_a_source_without_an_image_is_told(
@@ -56,3 +55,78 @@ def test_a_source_without_an_image_is_told(
 def test_no_source_at_all_is_told() -> None:
     with pytest.raises(DataError, match="no source: give an image"):
         find_images([])
+
+
+def titles(*words: str, listed: tuple[str, ...] = ()) -> list[str]:
+    return [Path(source.title).name for source in open_sources(words, listed=listed).each]
+
+
+def test_folders_patterns_and_lists_give_pictures_and_videos_each_once(photos: Path) -> None:
+    (photos / "clip.MP4").touch()
+    assert titles(str(photos)) == ["2.jpg", "10.jpg", "b.PNG", "clip.MP4"]
+    assert titles(f"{photos}/clip.*", str(photos / "2.jpg")) == ["clip.MP4", "2.jpg"]
+    lines = (f"{photos}/10.jpg\n", "\n", f"{photos}\n", f" {photos}/within/3.jpg \r\n")
+    assert titles("-", listed=lines) == ["10.jpg", "2.jpg", "b.PNG", "clip.MP4", "3.jpg"]
+
+
+def test_a_list_is_taken_line_by_line(photos: Path) -> None:
+    asked: list[int] = []
+
+    def lines() -> Iterator[str]:
+        for number in (2, 10):
+            asked.append(number)
+            yield f"{photos}/{number}.jpg\n"
+
+    opened = open_sources(["-"], listed=lines())
+    assert (opened.count, opened.early, asked) == (None, False, [])
+    sources = iter(opened.each)
+    assert next(sources).stem == "2"
+    assert asked == [2], "the second line is not waited for"
+
+
+def test_how_many_there_are_is_known_beforehand(photos: Path) -> None:
+    opened = open_sources([photos])
+    assert (opened.count, opened.early) == (3, True)
+
+
+@pytest.mark.parametrize("word", ["0", "rtsp://root:plum@10.0.0.7/cam"])
+def test_what_goes_on_for_ever_stands_alone(word: str, photos: Path) -> None:
+    (source,) = open_sources([word]).each
+    assert source.live
+    with pytest.raises(DataError, match=r"(camera 0|rtsp://10\.0\.0\.7/cam): goes on for ever"):
+        open_sources([str(photos), word])
+    with pytest.raises(DataError, match=r"(camera 0|10\.0\.0\.7/cam): .*not in a list"):
+        list(open_sources(["-"], listed=[word]).each)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("https://user:plum@example.org/a.jpg", r"^https://example\.org/a\.jpg: web addresses"),
+        ("file:///etc/passwd", "web addresses are not fetched"),
+        ("gopher://example.org", "gopher://example.org: no stream of a known kind. Give one of"),
+        ("7.mp4", r"7\.mp4: no such picture, video or folder"),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_is_told_in_one_line(word: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_sources([word])
+
+
+def test_a_file_called_like_a_camera_is_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "a.jpg").touch()
+    assert titles("0") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_claims_something(name: str) -> None:
+    words = ("a.jpg", "a.mp4", "12", "rtsp://camera/1")
+    claimed = [word for word in words if KINDS[name].claims(word)]
+    assert len(claimed) == 1
+    source = KINDS[name].open_source(claimed[0], 2)
+    assert source.stem
+    assert source.live == KINDS[name].live

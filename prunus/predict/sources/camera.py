@@ -1,0 +1,19 @@
+"""A camera of this machine, by its number."""
+
+from functools import partial
+from pathlib import Path
+
+from prunus.predict.shot import Source
+from prunus.predict.sources.capture import Capture
+from prunus.predict.sources.live import LiveSource
+
+
+def claims(word: str) -> bool:
+    return word.isdecimal() and not Path(word).exists()
+
+
+def open_source(word: str, vid_stride: int) -> Source:
+    title = f"camera {int(word)}"
+    return LiveSource(
+        title, title.replace(" ", "-"), partial(Capture, int(word), title), vid_stride
+    )

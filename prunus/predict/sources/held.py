@@ -1,0 +1,65 @@
+"""Pictures that a Python caller holds: files, Pillow pictures, arrays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from prunus.core.errors import DataError
+from prunus.data.decode import MAX_PIXELS, Pixels
+from prunus.predict.shot import Shot, Source
+from prunus.predict.sources.images import PictureFile
+
+Given = str | Path | Image.Image | Pixels
+"""A file, a Pillow picture, or (H, W, 3) uint8 RGB. OpenCV's pictures are BGR: turn them first."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldPicture:
+    """A picture that the caller holds; see `shot.Source`."""
+
+    image: Pixels
+    title = "picture"
+    stem = "picture"
+    count = 1
+    fps = None
+    live = False
+    lossless = True
+
+    def __iter__(self) -> Iterator[Shot]:
+        yield Shot(self.image, self)
+
+
+def source_of(given: Given, place: str) -> Source:
+    """Return what was given as a source of one shot.
+
+    Raises:
+        DataError: It is no picture.
+    """
+    if isinstance(given, str | Path):
+        return PictureFile(Path(given))
+    if isinstance(given, Image.Image):
+        return HeldPicture(_from_pillow(given, place))
+    what = type(given).__name__
+    if isinstance(given, np.ndarray):
+        if given.dtype == np.uint8 and given.shape[2:] == (3,) and given.size:
+            return HeldPicture(np.ascontiguousarray(given))
+        what = f"{given.dtype} {given.shape}"
+    raise DataError(
+        f"{place}: expected a path, a Pillow picture or (H, W, 3) uint8 RGB, got {what}."
+    )
+
+
+def _from_pillow(picture: Image.Image, place: str) -> Pixels:
+    if picture.width * picture.height > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise DataError(
+            f"{place}: {picture.width}x{picture.height} pixels, over {most} megapixels."
+        )
+    try:
+        upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{place}: cannot be decoded: {error}.") from error
+    return np.array(upright)

@@ -1,0 +1,97 @@
+"""Picture files, and the files that folders and patterns name."""
+
+import glob
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunus.core.errors import DataError
+from prunus.data.decode import load_image
+from prunus.data.paths import IMAGE_SUFFIXES
+from prunus.predict.shot import Shot, Source
+
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """One picture; see `shot.Source`."""
+
+    path: Path
+    count = 1
+    fps = None
+    live = False
+
+    @property
+    def title(self) -> str:
+        return str(self.path)
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+    @property
+    def lossless(self) -> bool:
+        return self.path.suffix.lower() in LOSSLESS
+
+    def __iter__(self) -> Iterator[Shot]:
+        yield Shot(load_image(self.path), self)
+
+
+def claims(word: str) -> bool:
+    return Path(word).suffix.lower() in IMAGE_SUFFIXES
+
+
+def open_source(word: str, vid_stride: int) -> Source:  # noqa: ARG001 - of the table's kinds
+    return PictureFile(Path(word))
+
+
+def find_images(sources: Iterable[str | Path]) -> tuple[Path, ...]:
+    """Return the images that the sources name, each once, those of one folder in natural order.
+
+    Args:
+        sources: Image files, folders (their own images, not those of folders within) and patterns
+            such as `photos/**/*.jpg`.
+
+    Raises:
+        DataError: A source names no image.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        found.update(dict.fromkeys(files_of(str(source), IMAGE_SUFFIXES)))
+    if not found:
+        raise DataError("no source: give an image, a folder, or a pattern such as 'photos/*.jpg'.")
+    return tuple(found)
+
+
+def files_of(source: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files with these suffixes that one word means: a file, a folder or a pattern.
+
+    Raises:
+        DataError: There is none; says what was looked for.
+    """
+    path = Path(source)
+    if path.is_dir():
+        advice = f"Try '{path / '**'}' for the folders within."
+        return _only(source, path.iterdir(), suffixes, advice)
+    if path.exists():
+        return _only(source, [path], suffixes, "Convert it first.")
+    if glob.has_magic(source):
+        matches = (Path(match) for match in glob.glob(source, recursive=True))  # noqa: PTH207  absolute too
+        advice = "Quote the pattern so that the shell leaves it alone."
+        return _only(source, matches, suffixes, advice)
+    raise DataError(f"{source}: no such picture, video or folder.")
+
+
+def _only(source: str, paths: Iterable[Path], suffixes: tuple[str, ...], advice: str) -> list[Path]:
+    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    if not files:
+        raise DataError(f"{source}: nothing to look at there ({', '.join(suffixes)}). {advice}")
+    return sorted(files, key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
+    """Order `2.jpg` before `10.jpg`."""
+    pieces = re.split(r"(\d+)", str(path))
+    return [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces], str(path)
