@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "sensitivity": "measure what each group of channels is worth, ratio by ratio: find the cliffs",
     "sparsify": "set weights to zero, by share or N:M: same shapes, no speed-up in dense runtimes",
     "export": "write a file for a runtime, checked against torch on real images",
+    "quantize": "INT8 for ONNX Runtime or OpenVINO, with at most so much mAP lost",
     "benchmark": "time models side by side in one run",
     "predict": "find objects in pictures, videos, streams: drawn, txt, CSV, JSON lines, crops",
     "inspect": "show rows, widths, parameters, FLOPs and what --freeze N would freeze",

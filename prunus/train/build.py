@@ -22,6 +22,7 @@ from prunus.train.holder import ZeroHolder
 from prunus.train.hyperparameters import Hyperparameters
 from prunus.train.masks import approach_pattern, approach_share, hold_zeros, learning_weights
 from prunus.train.optimizer import build_optimizer, scaled_weight_decay
+from prunus.train.quantization_aware import feel_quantization_
 from prunus.train.ramp import Ramp
 from prunus.train.regularisers import find_regulariser
 from prunus.train.scales import Scales
@@ -66,6 +67,8 @@ def build_engine(
     )
     average = ExponentialAverage(detector)
     synchronise_norms_(detector, processes)
+    if settings.quantization_aware:
+        feel_quantization_(detector)
     learning = nn.ModuleList([detector])
     imitated = None if teacher is None else Teacher(teacher, device, precision)
     if imitated is not None and settings.teacher_features:

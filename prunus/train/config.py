@@ -134,6 +134,9 @@ class TrainConfig(SingleValues):
     teacher_features: float = setting(
         0.0, "gain of the imitation of the teacher's feature maps, 0 for none", ge=0
     )
+    quantization_aware: bool = setting(
+        False, "compute as in INT8 while training, for weights that bear `prunus quantize` better"
+    )
     label_smoothing: float = setting(0.0, "share of certainty taken from class labels", ge=0, lt=1)
     patience: int = setting(100, "epochs without improvement before stopping, 0 for never", ge=0)
     close_mosaic: float = setting(
