@@ -3,8 +3,9 @@
 Run: python benchmarks/repair_before_training.py --assets FOLDER --run RUN [--epochs 40]
 RUN holds the folders 01-adapt and 03-sparsity of `prunus compress --data bccd.yaml --img 320`. Half
 of the channels go, from the dense model or the one trained for sparsity, with either repair;
-then the same fine-tune with the dense model as teacher. One JSON object a line, as it comes: mAP50-95
-as cut and after the fine-tune, on the validation and the test split. Rows that are there are kept.
+then the same fine-tune with the dense model as teacher. One JSON object a line, as it comes:
+mAP50-95 as cut and after the fine-tune, on the validation and the test split. Rows that are there
+are kept.
 """
 
 import argparse

@@ -22,8 +22,8 @@ OPERATORS = frozenset(
         "Conv", "ConvTranspose", "DequantizeLinear", "Div", "Equal", "Expand", "Flatten", "Gather",
         "GatherND", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
         "MaxPool", "Min", "Mul", "NonMaxSuppression", "OneHot", "Pad", "Pow", "QuantizeLinear",
-        "Range", "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "Softplus", "Split",
-        "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
+        "Range", "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "Softplus",
+        "SpaceToDepth", "Split", "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """What detectors of this package are made of."""

@@ -1,0 +1,221 @@
+"""`quantize`: weights + data → a file in 8 bits, what it lost, which layers stayed float and why.
+
+Three sets of images, none shared: training images to calibrate on, other training images to judge
+the search for layers by, and the validation split for the figures at the end.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx
+import torch
+
+from prunus.core.console import log
+from prunus.core.device import keep_freed_pages
+from prunus.core.files import megabytes, sha256
+from prunus.core.records import Runner
+from prunus.core.runs import start
+from prunus.data.index import ImageIndex, build_index
+from prunus.data.loader import validation_batches
+from prunus.data.spec import read_data
+from prunus.evaluate.evaluation import Evaluation
+from prunus.evaluate.val import evaluate
+from prunus.export.backends import BACKENDS
+from prunus.export.backends import onnx as onnx_backend
+from prunus.export.facts import Facts, Origin, facts_of
+from prunus.export.form import Form
+from prunus.export.latency.timing import time_in_turn
+from prunus.export.quantize.config import QuantizeConfig
+from prunus.export.quantize.layers import layers_meant
+from prunus.export.quantize.outcome import Row, returned, search_facts, tell
+from prunus.export.quantize.quantizers import Calibrated, find_quantizer
+from prunus.export.quantize.search import Found, noisiest_first, search
+from prunus.export.quantize.training_images import CalibrationImages, split_positions
+from prunus.model.detector import Detector
+from prunus.pipeline.models import rounded_size
+from prunus.weights.files import load_weights
+
+TOGETHER = 16
+"""Images that are decoded and judged in one batch."""
+ROUNDS = 15
+FLOAT, ALL, MIXED = "float", "int8", "int8, some float"
+
+
+def quantize(settings: QuantizeConfig) -> dict[str, object]:
+    """Write a file within `max_drop` of its float twin where that can be had, and a report.
+
+    Raises:
+        ExportError: Format, method or graph cannot be quantized.
+        ConfigError: `--float` names no layer.
+        DataError: The data set cannot be read.
+    """
+    find_quantizer(settings.format)
+    keep_freed_pages()
+    with start("quantize", settings) as run, TemporaryDirectory() as drafts:
+        run.add_input("weights", settings.weights)
+        run.add_input("data", settings.data)
+        subject = _prepare(settings, Path(drafts))
+        fixed = layers_meant(settings.floating, subject.calibrated.layers)
+        noise: dict[str, float] = {}
+        found = _search(subject, settings, fixed, noise)
+        floating = (*fixed, *(found.chosen.floating if found is not None else ()))
+        path = run.folder / f"{settings.weights.stem}-int8{BACKENDS[settings.format].suffix}"
+        subject.calibrated.save(path, subject.facts, floating)
+        files = {FLOAT: subject.float_file, MIXED if floating else ALL: path}
+        if found is not None and found.chosen.floating:
+            files = {FLOAT: subject.float_file, ALL: subject.draft(fixed), MIXED: path}
+        rows = _measure(subject, files)
+        drop = rows[0].map50_95 - rows[-1].map50_95
+        run.report = {
+            "path": str(path),
+            "sha256": sha256(path),
+            "format": settings.format,
+            "method": subject.calibrated.method,
+            "images": subject.images(),
+            "rows": [row.as_dict() for row in rows],
+            "drop": round(drop, 4),
+            "within_max_drop": drop <= settings.max_drop and (found is None or found.reached),
+            "float_layers": returned(fixed, found, noise),
+            "search": None if found is None else search_facts(found),
+        }
+        tell(run.report, rows, settings.max_drop)
+        return run.finish()
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A detector on its way to 8 bits, with the images of all three sets."""
+
+    format: str
+    calibrated: Calibrated
+    calibration: ImageIndex
+    judging: ImageIndex
+    validation: ImageIndex
+    facts: Facts
+    float_file: Path
+    form: Form
+    workers: int
+
+    def draft(self, floating: Collection[str]) -> Path:
+        """Write a file with these layers in float, over the last one."""
+        path = self.float_file.with_stem("draft")
+        self.calibrated.save(path, self.facts, floating)
+        return path
+
+    def judge(self, path: Path, index: ImageIndex) -> Evaluation:
+        runner = self.open(path)
+        batches = validation_batches(
+            index,
+            self.form.size_hw[0],
+            TOGETHER,
+            runner.stride,
+            rectangular=runner.size_hw is None,
+            workers=self.workers,
+        )
+        return evaluate(runner, batches, index, coco=False)
+
+    def open(self, path: Path, threads: int | None = None) -> Runner:
+        return BACKENDS[self.format].open(path, device="cpu", precision="fp32", threads=threads)
+
+    def images(self) -> dict[str, int]:
+        return {
+            "calibration": len(self.calibration),
+            "judging": len(self.judging),
+            "validation": len(self.validation),
+        }
+
+
+def _prepare(settings: QuantizeConfig, drafts: Path) -> _Subject:
+    """Export the detector in float and let the quantizer see the calibration images."""
+    checkpoint, data = load_weights(settings.weights), read_data(settings.data)
+    detector = checkpoint.detector
+    side = rounded_size(settings.image_size, detector.stride)
+    form = Form((side, side), settings.batch_size, settings.dynamic, settings.opset)
+    origin = Origin(checkpoint.sha256, checkpoint.licence)
+    backend = BACKENDS[settings.format]
+    float_file = drafts / f"float{backend.suffix}"
+    if backend.write is not None:
+        backend.write(detector, float_file, form, origin)
+    train, validation = build_index(data, "train"), build_index(data, "val")
+    first, second = split_positions(len(train), settings.calibration_images, settings.judge_images)
+    calibration = train.subset(first)
+    images = _calibration_images(calibration, detector, form, settings.workers)
+    log.info("calibrating on %d training images", len(calibration))
+    calibrated = find_quantizer(settings.format)(
+        _graph_of(detector, form, drafts), images, settings.method
+    )
+    return _Subject(
+        settings.format,
+        calibrated,
+        calibration,
+        train.subset(second),
+        validation,
+        facts_of(detector, form, origin),
+        float_file,
+        form,
+        settings.workers,
+    )
+
+
+def _graph_of(detector: Detector, form: Form, drafts: Path) -> onnx.ModelProto:
+    path = drafts / "graph.onnx"
+    onnx_backend.write(detector, path, form)
+    return onnx.load_model(path)
+
+
+def _calibration_images(
+    index: ImageIndex, detector: Detector, form: Form, workers: int
+) -> CalibrationImages:
+    batches = validation_batches(
+        index, form.size_hw[0], TOGETHER, detector.stride, rectangular=False, workers=workers
+    )
+    return CalibrationImages(torch.cat([batch.images for batch in batches]), form.batch)
+
+
+def _search(
+    subject: _Subject,
+    settings: QuantizeConfig,
+    fixed: tuple[str, ...],
+    noise: dict[str, float],
+) -> Found | None:
+    """Find the layers that must be float besides `fixed`; None where no labels tell.
+
+    Args:
+        subject: What is quantized.
+        settings: How far it may drop, and how often it may be tried.
+        fixed: Layers that are float anyway.
+        noise: Filled with each layer's, if that was needed.
+    """
+    if not len(subject.judging) or not len(subject.judging.boxes):
+        log.warning("no labelled training images are left to judge by: no layer is searched for")
+        return None
+
+    def accuracy_of(floating: tuple[str, ...]) -> float:
+        path = subject.draft((*fixed, *floating))
+        accuracy = subject.judge(path, subject.judging).map50_95
+        log.info("%d layers in float: mAP50-95 %.4f", len(fixed) + len(floating), accuracy)
+        return accuracy
+
+    def order() -> list[str]:
+        noise.update(subject.calibrated.layer_noise())
+        return [name for name in noisiest_first(noise) if name not in fixed]
+
+    least = subject.judge(subject.float_file, subject.judging).map50_95 - settings.max_drop
+    log.info("%d other training images: at least %.4f is wanted", len(subject.judging), least)
+    return search(order, accuracy_of, least=least, max_trials=settings.max_trials)
+
+
+def _measure(subject: _Subject, files: Mapping[str, Path]) -> list[Row]:
+    """Judge the files on validation images, and time them in turn, one thread each."""
+    image = torch.zeros(subject.form.batch, 3, *subject.form.size_hw, dtype=torch.uint8)
+    runners = {name: subject.open(path, threads=1) for name, path in files.items()}
+    calls = {name: lambda runner=runner: runner(image) for name, runner in runners.items()}
+    times_ms = time_in_turn(calls, threads=1, rounds=ROUNDS)
+    rows = []
+    for name, path in files.items():
+        found = subject.judge(path, subject.validation)
+        size = sum(map(megabytes, BACKENDS[subject.format].files(path)))
+        rows.append(Row(name, found.map50, found.map50_95, size, times_ms[name]))
+    return rows

@@ -1,0 +1,141 @@
+"""`prunus quantize` on files: what it writes, whom it judges by, and what it exits with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prunus.cli import quantize as cli
+from prunus.core.config import parse
+from prunus.core.errors import ConfigError, DataError
+from prunus.data.index import ImageIndex
+from prunus.data.scenes.write import write_demo
+from prunus.export.backends import open_runner
+from prunus.export.quantize.config import QuantizeConfig
+from prunus.model.detector import Detector
+from prunus.pipeline import quantize as verb
+from prunus.weights.native import save_weights
+
+pytestmark = pytest.mark.integration
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def orchard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "orchard"
+    return write_demo(folder, train=10, val=4, test=1, image_size=SIDE, seed=0)
+
+
+@pytest.fixture(scope="module")
+def weights(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "lively.safetensors"
+    save_weights(detector, path)
+    return path
+
+
+def run(weights: Path, data: Path, out: Path, **words: Any) -> dict[str, Any]:
+    given = {"image_size": SIDE, "method": "mse", "max_drop": 1, **words}
+    settings = parse(QuantizeConfig, {"weights": weights, "data": data, "out": out, **given})
+    return cli.run(settings)  # type: ignore[return-value]
+
+
+def test_the_file_runs_and_the_report_says_what_it_cost(
+    weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    report = run(weights, orchard, tmp_path / "run")
+    path = Path(report["path"])
+    assert path == tmp_path / "run" / "lively-int8.onnx"
+    runner = open_runner(path, device="cpu")
+    assert runner.size_hw == (SIDE, SIDE)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["sha256"] == report["sha256"]
+    assert [row["name"] for row in report["rows"]] == ["float", "int8"]
+    small, large = report["rows"][1]["file_mb"], report["rows"][0]["file_mb"]
+    assert small < 0.5 * large
+    assert report["images"] == {"calibration": 5, "judging": 5, "validation": 4}
+    assert (report["within_max_drop"], cli.status(report)) == (True, 0)
+
+
+def test_calibration_and_search_see_training_images_only(
+    weights: Path, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[Path]] = []
+    batches = verb.validation_batches
+
+    def watched(index: ImageIndex, *rest: Any, **words: Any) -> Any:
+        seen.append(set(index.paths))
+        return batches(index, *rest, **words)
+
+    monkeypatch.setattr(verb, "validation_batches", watched)
+    run(weights, orchard, tmp_path / "run")
+    calibration, judging, validation = seen[0], seen[1], seen[-1]
+    assert not calibration & judging
+    assert not validation & (calibration | judging)
+    assert all("train" in path.parts for path in calibration | judging)
+    assert all("val" in path.parts for path in validation)
+    assert {frozenset(paths) for paths in seen} == {
+        frozenset(calibration), frozenset(judging), frozenset(validation)
+    }  # fmt: skip
+
+
+def test_layers_go_back_to_float_until_it_is_enough(
+    weights: Path, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judge by a made-up figure: 3 layers in float are enough."""
+    monkeypatch.setattr(verb, "search", _search_for(3))
+    report = run(weights, orchard, tmp_path / "run", floating=("0",))
+    returned = report["float_layers"]
+    assert [row["why"] for row in returned] == ["--float", "search", "search", "search"]
+    assert returned[0]["layer"] == "/detector/model.0/conv/Conv"
+    shares = [row["noise_share"] for row in returned[1:]]
+    assert shares == sorted(shares, reverse=True)
+    assert [row["name"] for row in report["rows"]] == ["float", "int8", "int8, some float"]
+    assert report["rows"][2]["file_mb"] > report["rows"][1]["file_mb"]
+    assert report["search"]["reached"] is True
+
+
+def _search_for(needed: int) -> Any:
+    original = verb.search
+
+    def search(order_of: Any, accuracy_of: Any, **words: Any) -> Any:
+        del accuracy_of
+        return original(
+            order_of, lambda floating: float(len(floating) >= needed), **words | {"least": 1.0}
+        )
+
+    return search
+
+
+def test_what_cannot_be_reached_is_written_said_and_exits_with_1(
+    weights: Path,
+    orchard: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(verb, "search", _search_for(999))
+    report = run(weights, orchard, tmp_path / "run", max_trials=2)
+    assert Path(report["path"]).is_file()
+    assert len(report["search"]["trials"]) == 2
+    assert (report["within_max_drop"], cli.status(report)) == (False, 1)
+    assert "was written all the same" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"floating": ("24",)}, r"--float: '24' names no layer"),
+        ({"opset": 12}, r"--opset: expected greater than or equal to 13"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    words: dict[str, Any], message: str, weights: Path, orchard: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(weights, orchard, tmp_path / "run", **words)
+    assert not (tmp_path / "run" / "report.json").exists()
+
+
+def test_a_missing_data_set_is_named(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.yaml"):
+        run(weights, tmp_path / "nowhere.yaml", tmp_path / "run")
