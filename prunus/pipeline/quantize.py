@@ -12,17 +12,18 @@ from tempfile import TemporaryDirectory
 import onnx
 import torch
 
+from prunus.core.config import parse
 from prunus.core.console import log
 from prunus.core.device import keep_freed_pages
 from prunus.core.files import megabytes, sha256
 from prunus.core.records import Runner
-from prunus.core.runs import start
+from prunus.core.runs import Run, start
 from prunus.data.index import ImageIndex, build_index
 from prunus.data.loader import validation_batches
 from prunus.data.spec import read_data
 from prunus.evaluate.evaluation import Evaluation
 from prunus.evaluate.val import evaluate
-from prunus.export.backends import BACKENDS
+from prunus.export.backends import BACKENDS, find_writer
 from prunus.export.backends import onnx as onnx_backend
 from prunus.export.facts import Facts, Origin, facts_of
 from prunus.export.form import Form
@@ -35,11 +36,24 @@ from prunus.export.quantize.search import Found, noisiest_first, search
 from prunus.export.quantize.training_images import CalibrationImages, split_positions
 from prunus.model.detector import Detector
 from prunus.pipeline.models import rounded_size
+from prunus.pipeline.train import train
+from prunus.train.config import TrainConfig
 from prunus.weights.files import load_weights
 
 TOGETHER = 16
 """Images that are decoded and judged in one batch."""
 ROUNDS = 15
+FINE_TUNE = {
+    "quantization_aware": True,
+    "hyp": {"lr0": 0.0005, "lrf": 0.1, "warmup_epochs": 0.0, "mosaic": 0.0, "scale": 0.2},
+    "batch_size": 16,
+    "nominal_batch": 16,
+    "auto_anchor": False,
+    "patience": 0,
+    "plots": False,
+}
+"""Gentle: the weights know the data already. The last epoch counts, for the best in float need not
+be the best in INT8."""
 FLOAT, ALL, MIXED = "float", "int8", "int8, some float"
 
 
@@ -56,10 +70,16 @@ def quantize(settings: QuantizeConfig) -> dict[str, object]:
     with start("quantize", settings) as run, TemporaryDirectory() as drafts:
         run.add_input("weights", settings.weights)
         run.add_input("data", settings.data)
-        subject = _prepare(settings, Path(drafts))
+        subject = _prepare(settings, settings.weights, Path(drafts))
         fixed = layers_meant(settings.floating, subject.calibrated.layers)
         noise: dict[str, float] = {}
         found = _search(subject, settings, fixed, noise)
+        trained = None
+        if settings.fine_tune_epochs and found is not None and not found.reached:
+            trained = _fine_tune(settings, run)
+            subject = _prepare(settings, trained, Path(drafts), float_file=subject.float_file)
+            noise.clear()
+            found = _search(subject, settings, fixed, noise)
         floating = (*fixed, *(found.chosen.floating if found is not None else ()))
         path = run.folder / f"{settings.weights.stem}-int8{BACKENDS[settings.format].suffix}"
         subject.calibrated.save(path, subject.facts, floating)
@@ -72,6 +92,7 @@ def quantize(settings: QuantizeConfig) -> dict[str, object]:
             "path": str(path),
             "sha256": sha256(path),
             "format": settings.format,
+            "fine_tuned": None if trained is None else str(trained),
             "method": subject.calibrated.method,
             "images": subject.images(),
             "rows": [row.as_dict() for row in rows],
@@ -127,17 +148,42 @@ class _Subject:
         }
 
 
-def _prepare(settings: QuantizeConfig, drafts: Path) -> _Subject:
-    """Export the detector in float and let the quantizer see the calibration images."""
-    checkpoint, data = load_weights(settings.weights), read_data(settings.data)
+def _fine_tune(settings: QuantizeConfig, run: Run) -> Path:
+    """Train the weights while they feel INT8, and return the best of them."""
+    log.info("not within --max-drop: training %d epochs that feel INT8", settings.fine_tune_epochs)
+    values = {
+        **FINE_TUNE,
+        "weights": settings.weights,
+        "teacher": settings.weights,
+        "data": settings.data,
+        "image_size": settings.image_size,
+        "epochs": settings.fine_tune_epochs,
+        "workers": settings.workers,
+        "out": run.folder / "fine-tune",
+    }
+    return Path(str(train(parse(TrainConfig, values))["last"]))
+
+
+def _prepare(
+    settings: QuantizeConfig, weights: Path, drafts: Path, float_file: Path | None = None
+) -> _Subject:
+    """Let the quantizer see the calibration images.
+
+    Args:
+        settings: What is wanted.
+        weights: What is quantized.
+        drafts: A folder for files that nobody keeps.
+        float_file: What INT8 is compared with; exported here where there is none yet.
+    """
+    checkpoint, data = load_weights(weights), read_data(settings.data)
     detector = checkpoint.detector
     side = rounded_size(settings.image_size, detector.stride)
     form = Form((side, side), settings.batch_size, settings.dynamic, settings.opset)
     origin = Origin(checkpoint.sha256, checkpoint.licence)
-    backend = BACKENDS[settings.format]
-    float_file = drafts / f"float{backend.suffix}"
-    if backend.write is not None:
-        backend.write(detector, float_file, form, origin)
+    if float_file is None:
+        suffix, write = find_writer(settings.format)
+        float_file = drafts / f"float{suffix}"
+        write(detector, float_file, form, origin)
     train, validation = build_index(data, "train"), build_index(data, "val")
     first, second = split_positions(len(train), settings.calibration_images, settings.judge_images)
     calibration = train.subset(first)

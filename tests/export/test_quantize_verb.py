@@ -1,5 +1,6 @@
 """`prunus quantize` on files: what it writes, whom it judges by, and what it exits with."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from prunus.core.config import parse
 from prunus.core.errors import ConfigError, DataError
 from prunus.data.index import ImageIndex
 from prunus.data.scenes.write import write_demo
+from prunus.data.spec import read_data
 from prunus.export.backends import open_runner
 from prunus.export.quantize.config import QuantizeConfig
 from prunus.model.detector import Detector
 from prunus.pipeline import quantize as verb
+from prunus.weights.files import load_weights
 from prunus.weights.native import save_weights
 
 pytestmark = pytest.mark.integration
@@ -119,6 +122,30 @@ def test_what_cannot_be_reached_is_written_said_and_exits_with_1(
     assert len(report["search"]["trials"]) == 2
     assert (report["within_max_drop"], cli.status(report)) == (False, 1)
     assert "was written all the same" in caplog.text
+
+
+def test_training_comes_after_a_search_that_did_not_reach(
+    detector: Detector, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = copy.deepcopy(detector)
+    named.names = tuple(read_data(orchard).names)  # a teacher has to know the same classes
+    weights = tmp_path / "orchard.safetensors"
+    save_weights(named, weights)
+    monkeypatch.setattr(verb, "search", _search_for(999))
+    report = run(weights, orchard, tmp_path / "run", max_trials=1, fine_tune_epochs=1)
+    trained = Path(report["fine_tuned"])
+    assert trained.parent.parent == tmp_path / "run"
+    history = load_weights(trained).history
+    assert history[-1].settings["quantization_aware"] is True
+    written = open_runner(Path(report["path"]), device="cpu")
+    assert written.facts.parent_sha256 == load_weights(trained).sha256  # type: ignore[attr-defined]
+    assert not report["within_max_drop"]
+
+
+def test_no_training_where_it_is_not_needed(weights: Path, orchard: Path, tmp_path: Path) -> None:
+    report = run(weights, orchard, tmp_path / "run", fine_tune_epochs=1)
+    assert report["fine_tuned"] is None
+    assert not (tmp_path / "run" / "fine-tune").exists()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,12 @@ class QuantizeConfig(RunSettings):
         128, "other training images, with labels, that the search for layers is judged on", ge=1
     )
     max_trials: int = setting(8, "most models that the search judges", ge=1)
+    fine_tune_epochs: int = setting(
+        0,
+        "where the search does not keep --max-drop: epochs of training that feels INT8, the model "
+        "as it was for a teacher; then it is quantized again",
+        ge=0,
+    )
     method: str = setting(
         "auto", "ONNX: how ranges are chosen: auto, minmax, percentile, entropy or mse"
     )

@@ -23,7 +23,8 @@ OPERATORS = frozenset(
         "GatherND", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
         "MaxPool", "Min", "Mul", "NonMaxSuppression", "OneHot", "Pad", "Pow", "QuantizeLinear",
         "Range", "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "Softplus",
-        "SpaceToDepth", "Split", "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
+        "SpaceToDepth", "Split", "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze",
+        "Where",
     }
 )  # fmt: skip
 """What detectors of this package are made of."""

@@ -1,0 +1,95 @@
+"""Every runtime and precision beside torch fp32: milliseconds, memory, mAP50-95 of the very file.
+
+Run: python benchmarks/runtimes.py --assets FOLDER [--run RUN] --out benchmarks/results/runtimes.jsonl
+Official yolov5n at 640 on coco256's validation split; and, of a run of `prunus compress` on BCCD at
+320, the dense and the pruned model. INT8 files are made by `prunus quantize` from training images
+(their --max-drop is as in TASKS). All contestants of a task take turns in one run of `prunus
+benchmark`: batch 1, one thread; one JSON object a row. With --compiled also `torch.compile`.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prunus.core.config import parse
+from prunus.core.console import show_log
+from prunus.export.config import BenchmarkConfig
+from prunus.export.quantize.config import QuantizeConfig
+from prunus.pipeline.benchmark import benchmark
+from prunus.pipeline.quantize import quantize
+
+RUNTIMES = ("torch", "torchscript", "onnx", "openvino")
+MAX_DROP = 0.008
+
+
+class Task(NamedTuple):
+    """Models that are compared with each other."""
+
+    name: str
+    models: tuple[Path, ...]
+    data: Path
+    side: int
+
+
+def tasks(assets: Path, run: Path | None) -> Iterator[Task]:
+    """Yield what is measured."""
+    data = assets / "data"
+    yield Task("coco", (assets / "weights" / "yolov5n.pt",), data / "coco256.yaml", 640)
+    if run is not None:
+        models = (run / "dense.safetensors", run / "pruned.safetensors")
+        yield Task("bccd", models, data / "bccd.yaml", 320)
+
+
+def quantized(model: Path, task: Task, work: Path) -> Iterator[Path]:
+    """Yield INT8 files of a model."""
+    for name in ("onnx", "openvino"):
+        values = {
+            "weights": model,
+            "data": task.data,
+            "format": name,
+            "image_size": task.side,
+            "max_drop": MAX_DROP,
+            "out": work / f"{task.name}-{model.stem}-{name}",
+        }
+        yield Path(str(quantize(parse(QuantizeConfig, values))["path"]))
+
+
+def measure(task: Task, work: Path, runtimes: tuple[str, ...], repeats: int) -> list[Any]:
+    small = [path for model in task.models for path in quantized(model, task, work)]
+    values = {
+        "weights": [*task.models, *small],
+        "runtimes": runtimes,
+        "precisions": ("fp32", "bf16"),
+        "image_size": task.side,
+        "data": task.data,
+        "repeats": repeats,
+        "pareto": True,
+        "out": work / f"{task.name}-benchmark",
+    }
+    report: Any = benchmark(parse(BenchmarkConfig, values))
+    rows: list[Any] = report["rows"]
+    return [{"task": task.name, **row, "model": Path(row["model"]).name} for row in rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--assets", type=Path, required=True)
+    parser.add_argument("--run", type=Path, help="folder of a `prunus compress` on BCCD")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-runtimes"))
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/runtimes.jsonl"))
+    arguments = parser.parse_args()
+    show_log(quiet=False)
+    runtimes = (*RUNTIMES, *(["compiled"] if arguments.compiled else []))
+    rows = []
+    for task in tasks(arguments.assets, arguments.run):
+        rows += measure(task, arguments.work, runtimes, arguments.repeats)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
