@@ -1,10 +1,10 @@
 """Every runtime and precision beside torch fp32: milliseconds, memory, mAP50-95 of the very file.
 
-Run: python benchmarks/runtimes.py --assets FOLDER [--run RUN] --out benchmarks/results/runtimes.jsonl
+Run: python benchmarks/runtimes.py --assets FOLDER [--run RUN] [--out FILE]
 Official yolov5n at 640 on coco256's validation split; and, of a run of `prunus compress` on BCCD at
 320, the dense and the pruned model. INT8 files are made by `prunus quantize` from training images
-(their --max-drop is as in TASKS). All contestants of a task take turns in one run of `prunus
-benchmark`: batch 1, one thread; one JSON object a row. With --compiled also `torch.compile`.
+(--max-drop MAX_DROP). All contestants of a task take turns in one run of `prunus benchmark`: batch
+1, one thread; one JSON object a row.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from prunus.core.config import parse
 from prunus.core.console import show_log
-from prunus.export.config import BenchmarkConfig
+from prunus.export.config import COMPILED, BenchmarkConfig
 from prunus.export.quantize.config import QuantizeConfig
 from prunus.pipeline.benchmark import benchmark
 from prunus.pipeline.quantize import quantize
@@ -31,15 +31,22 @@ class Task(NamedTuple):
     models: tuple[Path, ...]
     data: Path
     side: int
+    runtimes: tuple[str, ...]
 
 
 def tasks(assets: Path, run: Path | None) -> Iterator[Task]:
     """Yield what is measured."""
     data = assets / "data"
-    yield Task("coco", (assets / "weights" / "yolov5n.pt",), data / "coco256.yaml", 640)
+    yield Task(
+        "coco",
+        (assets / "weights" / "yolov5n.pt",),
+        data / "coco256.yaml",
+        640,
+        (*RUNTIMES, COMPILED),
+    )
     if run is not None:
         models = (run / "dense.safetensors", run / "pruned.safetensors")
-        yield Task("bccd", models, data / "bccd.yaml", 320)
+        yield Task("bccd", models, data / "bccd.yaml", 320, RUNTIMES)
 
 
 def quantized(model: Path, task: Task, work: Path) -> Iterator[Path]:
@@ -56,11 +63,11 @@ def quantized(model: Path, task: Task, work: Path) -> Iterator[Path]:
         yield Path(str(quantize(parse(QuantizeConfig, values))["path"]))
 
 
-def measure(task: Task, work: Path, runtimes: tuple[str, ...], repeats: int) -> list[Any]:
+def measure(task: Task, work: Path, repeats: int) -> list[Any]:
     small = [path for model in task.models for path in quantized(model, task, work)]
     values = {
         "weights": [*task.models, *small],
-        "runtimes": runtimes,
+        "runtimes": task.runtimes,
         "precisions": ("fp32", "bf16"),
         "image_size": task.side,
         "data": task.data,
@@ -78,15 +85,13 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="folder of a `prunus compress` on BCCD")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-runtimes"))
-    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/runtimes.jsonl"))
     arguments = parser.parse_args()
     show_log(quiet=False)
-    runtimes = (*RUNTIMES, *(["compiled"] if arguments.compiled else []))
     rows = []
     for task in tasks(arguments.assets, arguments.run):
-        rows += measure(task, arguments.work, runtimes, arguments.repeats)
+        rows += measure(task, arguments.work, arguments.repeats)
         text = "".join(json.dumps(row) + "\n" for row in rows)
         arguments.out.write_text(text, encoding="utf-8")
 
