@@ -38,6 +38,11 @@ VERBS: dict[str, str] = {
 """Verb → one line of help. Its code is `prunus.cli.<verb>`, with _ between two words."""
 
 
+CALM = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of torch that wait sleep, where the user has not said otherwise; as they come they spin,
+which beside other work costs a multiple (benchmarks/threads.py)."""
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse, but its errors are one line, as all of ours are."""
 
@@ -49,6 +54,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for name, value in CALM.items():  # before torch is loaded
+        os.environ.setdefault(name, value)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
         return DONE if words else USER_ERROR
