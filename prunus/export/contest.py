@@ -30,6 +30,7 @@ from prunus.export.samples import painted_images
 from prunus.weights.files import TORCH_SUFFIXES, load_weights
 
 CHECK_IMAGES = 2
+OWN, WALL = "own", "wall"
 SEED = 0
 OF_RUNTIMES = {"torch": ("fp32", "bf16", "fp16"), COMPILED: ("fp32", "bf16", "fp16"),
                "openvino": ("fp32", "bf16")}  # fmt: skip
@@ -77,6 +78,8 @@ class BenchmarkRow:
         latency: What it took.
         peak_mb: Largest resident size of its process, 10^6 bytes.
         speedup: Median of the first row of its size over this one's.
+        clock: "own": the time that its process computed, which a busy machine does not change; with
+            several threads or a GPU "wall", since there it says little.
         map50_95: Of the file, where a data set was given.
     """
 
@@ -85,6 +88,7 @@ class BenchmarkRow:
     latency: Latency
     peak_mb: float
     speedup: float
+    clock: str
     map50_95: float | None = None
 
 
@@ -112,6 +116,7 @@ def run_benchmark(
                 latency,
                 peaks[entry],
                 first.setdefault(entry.size_hw, latency.median_ms) / latency.median_ms,
+                _clock(entry, settings),
                 None if judge is None else judge(runners[entry], entry.size_hw),
             )
         )
@@ -222,22 +227,28 @@ def _race(
     rounds = range(-settings.warmup, settings.repeats)
     for number in track(rounds, "benchmarking", len(rounds)):
         for entry in list(times_ms):
-            elapsed_ms = _time_once(_engine(runners[entry]), images[entry.size_hw], entry.name)
-            if elapsed_ms is None:
+            engine = _engine(runners[entry])
+            if not _runs(engine, images[entry.size_hw], entry.name):
                 del times_ms[entry]
             elif number >= 0:
-                times_ms[entry].append(elapsed_ms)
+                own = _clock(entry, settings) == OWN
+                times_ms[entry].append(engine.own_ms if own else engine.wall_ms)
     return {entry: summarise(times, settings.batch_size) for entry, times in times_ms.items()}
 
 
-def _time_once(engine: ChildEngine, images: Pictures, name: str) -> float | None:
-    """Return the milliseconds of a call in there; None if it failed."""
+def _runs(engine: ChildEngine, images: Pictures, name: str) -> bool:
+    """Run it once; say so if that failed."""
     try:
         engine(images)
     except EngineError as error:
         log.warning("left out: %s: %s", name, error)
-        return None
-    return engine.last_ms
+        return False
+    return True
+
+
+def _clock(entry: Contestant, settings: BenchmarkConfig) -> str:
+    on_cpu = select_device(settings.device).type == "cpu"
+    return OWN if entry.threads == 1 and on_cpu else WALL
 
 
 def _engine(runner: EngineRunner) -> ChildEngine:

@@ -75,6 +75,7 @@ def _facts(row: BenchmarkRow) -> dict[str, Any]:
         "repeats": row.latency.repeats,
         "peak_mb": round(row.peak_mb, 1),
         "speedup": row.speedup,
+        "clock": row.clock,
         "map50_95": row.map50_95,
         "machine": machine_facts(),
         "packages": package_versions(),

@@ -76,6 +76,7 @@ def test_every_runtime_precision_size_and_thread_count_is_a_row(
             ratio = first.latency.median_ms / row.latency.median_ms
             assert row.speedup == pytest.approx(ratio)
     assert all(row.peak_mb > 50 and row.map50_95 == 0.5 for row in rows)
+    assert all(row.clock == ("own" if row.contestant.threads == 1 else "wall") for row in rows)
     script = next(row for row in rows if row.contestant.runtime == "openvino")
     pair = [script.contestant.path, script.contestant.path.with_suffix(".bin")]
     assert script.megabytes == pytest.approx(sum(path.stat().st_size for path in pair) / 1e6)

@@ -26,7 +26,8 @@ class ChildEngine:
     """An engine that runs in a process of its own; ends with this object.
 
     Attributes:
-        last_ms: What the last call took in there, without the way to and fro.
+        wall_ms: What the last call took in there, without the way to and fro.
+        own_ms: Of it what the process itself computed, in all of its threads.
         peak_bytes: The process's largest resident size so far.
     """
 
@@ -36,7 +37,7 @@ class ChildEngine:
         Raises:
             EngineError: The runtime refuses the file, or died of it.
         """
-        self.last_ms, self.peak_bytes = 0.0, 0
+        self.wall_ms, self.own_ms, self.peak_bytes = 0.0, 0.0, 0
         self._connection, theirs = Pipe()
         files = [nameless_file(), nameless_file()]
         self._pictures, self._candidates = map(SharedArray, files)
@@ -64,7 +65,8 @@ class ChildEngine:
         self._pictures.write(images)
         self._tell(json.dumps(images.shape).encode())
         answer = self._answer(RUN_S)
-        self.last_ms, self.peak_bytes = answer["ms"], answer["peak_bytes"]
+        self.wall_ms, self.own_ms = answer["wall_ms"], answer["own_ms"]
+        self.peak_bytes = answer["peak_bytes"]
         try:
             shared = self._candidates.read(answer["shape"], np.float32)
         except (ValueError, OSError) as error:
