@@ -105,6 +105,8 @@ def run_benchmark(
     if not runners:
         raise ExportError(f"--runtimes: none of {', '.join(settings.runtimes)} runs these models.")
     latencies = _race(runners, settings)
+    if not latencies:
+        raise ExportError("none of the models could be timed: see the warnings above.")
     peaks = {entry: _engine(runners[entry]).peak_bytes / 1e6 for entry in latencies}
     first: dict[Size, float] = {}
     rows = []
@@ -134,6 +136,8 @@ def _check(settings: BenchmarkConfig) -> None:
     for model in settings.weights:
         if not model.is_file():
             raise ExportError(f"{model}: no such file.")
+        if settings.weights.count(model) > 1:
+            raise ExportError(f"--weights: {model} is given twice.")
 
 
 def _started(settings: BenchmarkConfig, folder: Path) -> dict[Contestant, EngineRunner]:
@@ -173,12 +177,23 @@ def _contestants(settings: BenchmarkConfig, folder: Path) -> Iterator[Contestant
                 height, width = size_hw
                 name = f"{number}-{model.stem}-{height}x{width}{_backend(runtime).suffix}"
                 path = folder / name
-                _export(model, path, runtime, Form(size_hw, settings.batch_size))
+                if not _exported(model, path, runtime, Form(size_hw, settings.batch_size)):
+                    continue
             if path is None:
                 continue
             for precision, threads in product(settings.precisions, settings.threads):
                 if precision in OF_RUNTIMES.get(runtime, ("fp32",)):
                     yield Contestant(model, runtime, precision, size_hw, threads, path)
+
+
+def _exported(model: Path, path: Path, runtime: str, form: Form) -> bool:
+    """Export for a runtime; say so if that failed."""
+    try:
+        _export(model, path, runtime, form)
+    except ExportError as error:
+        log.warning("left out: %s in %s: %s", model, runtime, error)
+        return False
+    return True
 
 
 def _export(model: Path, path: Path, runtime: str, form: Form) -> None:

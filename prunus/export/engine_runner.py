@@ -45,9 +45,15 @@ class EngineRunner:
         """
         self.facts.check_input(tuple(images.shape), self._where)
         try:
-            return torch.from_numpy(self.engine(images.cpu().numpy()))
+            candidates = self.engine(images.cpu().numpy())
         except EngineError as error:
             raise ExportError(f"{self._where}: {error}.") from error
+        if candidates.ndim != 3 or (len(images), self.facts.values) != candidates.shape[::2]:
+            raise ExportError(
+                f"{self._where}: puts out {candidates.shape}, but its metadata promise "
+                f"({len(images)}, N, {self.facts.values}). Export the weights again."
+            )
+        return torch.from_numpy(candidates)
 
 
 def open_engine(

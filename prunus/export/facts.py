@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from prunus.core.errors import ExportError
 from prunus.data.letterbox import GREY
@@ -53,7 +60,7 @@ class Letterbox(BaseModel):
     pad_value: int = GREY
     scale_up: bool = True
     channels: Literal["RGB"] = "RGB"
-    divide_by: float = 255.0
+    divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 255.0
 
 
 def _printable(text: str) -> str:
@@ -62,7 +69,11 @@ def _printable(text: str) -> str:
     return text
 
 
-Positive = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
+Stride = Annotated[int, Field(ge=1, le=1024, strict=True)]
+Side = Annotated[int, Field(ge=1, le=1 << 14, strict=True)]
+Images = Annotated[int, Field(ge=1, le=1024, strict=True)]
+MAX_PIXELS = 1 << 28
+"""Of a call; whoever runs a file makes room for them before it has run."""
 Name = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 """Names reach terminals and file names: no escape sequences."""
 
@@ -92,9 +103,9 @@ class Facts(BaseModel):
 
     prunus_format: Literal[1] = 1
     names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=10_000)]
-    stride: Positive
-    size_hw: tuple[Positive, Positive] | None
-    batch: Positive | None
+    stride: Stride
+    size_hw: tuple[Side, Side] | None
+    batch: Images | None
     letterbox: Letterbox
     family: Name
     anchors_px: tuple[tuple[tuple[float, float], ...], ...]
@@ -102,6 +113,13 @@ class Facts(BaseModel):
     licence: Name
     precision: Precision = "fp32"
     companion_sha256: Name = ""
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> "Facts":
+        height, width = self.size_hw or (1, 1)
+        if height * width * (self.batch or 1) > MAX_PIXELS:
+            raise ValueError(f"size_hw and batch ask for more than {MAX_PIXELS:,} pixels a call")
+        return self
 
     @property
     def values(self) -> int:
@@ -212,7 +230,7 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> Facts:
         return Facts.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
+        place = ".".join(str(part) for part in problem["loc"]) or "size_hw"
         reason = problem["msg"].removeprefix("Value error, ")
         raise ExportError(f"{where}: metadata '{place}': {reason}.") from error
 

@@ -13,15 +13,15 @@ SAME = ("processor", "cores", "memory_gb", "system", "gpu")
 """What has to agree for two figures to be of the same machine."""
 
 
-def check_one_machine(rows: Sequence[Row], others: Sequence[Row], where: str) -> None:
-    """Check that rows of an earlier run may stand beside those of this one.
+def check_one_machine(row: Row, others: Sequence[Row], where: str) -> None:
+    """Check that rows of an earlier run may stand beside one of this machine.
 
     Raises:
         ExportError: They were measured on another machine.
     """
     for other in others:
         for fact in SAME:
-            here, there = rows[0]["machine"][fact], other["machine"].get(fact)
+            here, there = row["machine"][fact], other["machine"].get(fact)
             if here != there:
                 raise ExportError(
                     f"{where}: measured on another machine ({fact}: {there}, here {here}). "

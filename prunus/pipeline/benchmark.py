@@ -32,10 +32,9 @@ def benchmark(settings: BenchmarkConfig) -> dict[str, object]:
         for number, path in enumerate(settings.weights):
             run.add_input(f"weights {number}", path)
         earlier = [] if settings.beside is None else _read(settings.beside)
+        check_one_machine({"machine": machine_facts()}, earlier, str(settings.beside))
         judge = None if settings.data is None else _judge(settings)
         rows = [_facts(row) for row in run_benchmark(settings, run.folder, judge)]
-        if settings.beside is not None:
-            check_one_machine(rows, earlier, str(settings.beside))
         write_text(run.path(ROWS), "".join(json.dumps(row) + "\n" for row in rows))
         log.info("%s", _table([*rows, *earlier]))
         run.report = {"rows": rows, "beside": earlier}

@@ -118,6 +118,7 @@ def test_a_crash_in_the_race_loses_one_row_only(
         "import prunus.export.engines as e; e.ENGINES['torch'] = 'prunus_crash_later'\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     assert "torch" in ENGINES
     rows = run_benchmark(config(weights, repeats=5), tmp_path / "run")
     assert [row.contestant.runtime for row in rows] == ["onnx"]
@@ -184,11 +185,11 @@ def test_nothing_beats_the_front(points: list[tuple[float, float]]) -> None:
 
 def test_figures_of_another_machine_are_refused() -> None:
     here, there = row(1, 0.1), row(1, 0.1)
-    check_one_machine([here], [there], "x.jsonl")
+    check_one_machine(here, [there], "x.jsonl")
     there["machine"] = {**there["machine"], "processor": "b"}
     match = r"x\.jsonl: measured on another machine \(processor: b, here a\)"
     with pytest.raises(ExportError, match=match):
-        check_one_machine([here], [there], "x.jsonl")
+        check_one_machine(here, [there], "x.jsonl")
 
 
 def test_the_front_is_drawn(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """OpenVINO pairs and TorchScript archives: what is damaged, foreign or hostile is refused."""
 
 import io
+import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from prunus.core.errors import ExportError
 from prunus.export import engine_runner
 from prunus.export.backends import BACKENDS
 from prunus.export.form import Form, Suppression
+from prunus.export.vetting import torchscript
 from prunus.model.detector import Detector
 
 SIZE = (64, 64)
@@ -119,7 +121,10 @@ def calls(code: str) -> Callable[[str, bytes], tuple[str, bytes]]:
         (calls('torch.from_file("/etc/passwd")'), r"its code calls 'torch\.from_file'"),
         (calls('torch.save(images, "/tmp/x")'), r"its code calls 'torch\.save'"),
         (calls("ops.prim.rangelist(3)"), r"its code calls 'ops\.prim\.rangelist'"),
-        (calls("torch . from_file(images)"), r"its code calls 'torch \. from_file'"),
+        (calls("torch . from_file(images)"), r"its code calls 'torch'"),
+        (calls("torch\\\n    .save(images)"), r"its code calls 'torch'"),
+        (calls("(torch # c\n    .save)(images)"), r"its code calls 'torch'"),
+        (calls("torch\n    t.save(images)"), r"its code calls 'torch'"),
         (lambda name, content: (f"{name}.so", content), r"it holds '.+\.so'"),
         (lambda name, content: (name.replace("/", "/../", 1), content), r"it holds '.+'"),
         (
@@ -142,6 +147,40 @@ def test_hostile_archives_are_refused(
     path.write_bytes(rewritten(archive, change))
     with pytest.raises(ExportError, match=rf"bad\.torchscript: .*{message}"):
         BACKENDS["torchscript"].open(path)
+
+
+def test_the_runtime_gets_the_members_that_were_vetted(archive: bytes, tmp_path: Path) -> None:
+    """Two archives in one file: Python may read the one, torch the other."""
+    path = tmp_path / "two.torchscript"
+    hidden = rewritten(archive, calls('torch.save(images, "/tmp/x")'))
+    path.write_bytes(hidden + archive)
+    content, _ = torchscript.read_vetted(path)
+    assert b"torch.save" not in content
+    doubled = io.BytesIO(archive)
+    with zipfile.ZipFile(doubled, "a") as again, pytest.warns(UserWarning, match="Duplicate name"):
+        again.writestr(again.namelist()[0], b"")
+    path.write_bytes(doubled.getvalue())
+    with pytest.raises(ExportError, match="two of its members have one name"):
+        torchscript.read_vetted(path)
+
+
+@pytest.mark.parametrize("offset", ["²", "9" * 5000, "-1", ""])
+def test_offsets_that_are_no_numbers_are_refused(
+    offset: str, pair: tuple[str, bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.xml"
+    path.write_text(re.sub(r'offset="\d+"', f'offset="{offset}"', pair[0], count=1), "utf-8")
+    path.with_suffix(".bin").write_bytes(pair[1])
+    with pytest.raises(ExportError, match="reaches outside the weights"):
+        BACKENDS["openvino"].open(path)
+
+
+def test_weights_that_never_end_are_refused(pair: tuple[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "bad.xml"
+    path.write_text(pair[0], "utf-8")
+    os.mkfifo(path.with_suffix(".bin"))
+    with pytest.raises(ExportError, match=r"bad\.bin: not a regular file"):
+        BACKENDS["openvino"].open(path)
 
 
 @pytest.mark.usefixtures("no_runtime")

@@ -124,6 +124,19 @@ def test_what_cannot_be_reached_is_written_said_and_exits_with_1(
     assert "was written all the same" in caplog.text
 
 
+def test_without_labels_to_tell_by_nothing_is_proved(
+    weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = write_demo(tmp_path / "bare", train=4, val=2, test=1, image_size=SIDE, seed=0)
+    for label in (tmp_path / "bare").rglob("*.txt"):
+        label.write_text("")
+    report = run(weights, bare, tmp_path / "run")
+    assert Path(report["path"]).is_file()
+    assert (report["judged"], report["drop"], report["search"]) == (False, 0, None)
+    assert (report["within_max_drop"], cli.status(report)) == (False, 1)
+    assert "what it loses is not known: no validation image has labels" in caplog.text
+
+
 def test_training_comes_after_a_search_that_did_not_reach(
     detector: Detector, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

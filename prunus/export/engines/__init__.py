@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Pictures = NDArray[np.uint8]
 Candidates = NDArray[np.float32]
 
+MAX_SHOWN = 300
+"""Characters of a message that a foreign file may have written."""
 ENGINES = {
     "onnx": "prunus.export.engines.onnx",
     "openvino": "prunus.export.engines.openvino",
@@ -85,5 +87,11 @@ def start_engine(name: str, content: Sequence[bytes], options: Options) -> Engin
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return what an error says, in one line that is safe to show."""
+    return plain((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def plain(text: str) -> str:
+    """Return words that a foreign file may have chosen: short, printable, in one line."""
+    shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)

@@ -1,10 +1,12 @@
 """An engine in a process of its own: what a foreign file does to its runtime stays there."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,13 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from prunus.export.engines import Candidates, EngineError, Options, Pictures
+from prunus.core.memory import available_bytes
+from prunus.export.engines import Candidates, EngineError, Options, Pictures, plain
 from prunus.export.engines.shared import SharedArray, nameless_file
 
 MEMORY_SHARE = 0.8
-"""Of the machine's memory, that the process may take."""
-START_S, RUN_S = 120.0, 300.0
+"""Of the memory that is left, that the process may take."""
+START_S, RUN_S, DEATH_S = 120.0, 300.0, 5.0
 """Seconds after which a process counts as hanging: yolov5x6 starts in 5 and runs in 10."""
+ANSWER_BYTES = 10_000
+PIXELS_A_CANDIDATE = 8
+"""A detector puts out no more candidates: YOLOv5 has three for each 8 x 8 pixels, and a third."""
+WORKER = f"""
+import sys
+sys.path[:] = sys.argv.pop(1).split({os.pathsep!r})
+from {__package__}.worker import main
+main(*map(int, sys.argv[1:]))
+"""
+"""Not `-m`, which would import from the current folder before all others."""
 
 
 class ChildEngine:
@@ -38,12 +51,13 @@ class ChildEngine:
             EngineError: The runtime refuses the file, or died of it.
         """
         self.wall_ms, self.own_ms, self.peak_bytes = 0.0, 0.0, 0
+        self._lock = threading.Lock()
         self._connection, theirs = Pipe()
         files = [nameless_file(), nameless_file()]
         self._pictures, self._candidates = map(SharedArray, files)
         shared = [theirs.fileno(), *files]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", *map(str, shared)],
+            [sys.executable, "-c", WORKER, os.pathsep.join(sys.path), *map(str, shared)],
             pass_fds=shared,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # nothing of a runtime's chatter reaches our output
@@ -55,22 +69,33 @@ class ChildEngine:
             "engine": name,
             "files": len(content),
             "options": asdict(options),
-            "memory_bytes": int(MEMORY_SHARE * _machine_bytes()),
+            "memory_bytes": _allowed_bytes(),
         }
         self._tell(json.dumps(order).encode(), *content)
         self._answer(START_S)
 
     def __call__(self, images: Pictures) -> Candidates:
-        """Return the candidates; see `engines.Engine`."""
+        """Return the candidates; see `engines.Engine`. Threads wait for each other."""
+        with self._lock:
+            try:
+                return self._run(images)
+            except BaseException:  # such as Ctrl-C: a late answer must not be taken for the next
+                self._process.kill()
+                raise
+
+    def _run(self, images: Pictures) -> Candidates:
         self._pictures.write(images)
         self._tell(json.dumps(images.shape).encode())
         answer = self._answer(RUN_S)
-        self.wall_ms, self.own_ms = answer["wall_ms"], answer["own_ms"]
-        self.peak_bytes = answer["peak_bytes"]
         try:
-            shared = self._candidates.read(answer["shape"], np.float32)
-        except (ValueError, OSError) as error:
-            raise EngineError("its process told of more than it wrote") from error
+            self.wall_ms, self.own_ms = float(answer["wall_ms"]), float(answer["own_ms"])
+            self.peak_bytes = int(answer["peak_bytes"])
+            shape = [int(side) for side in answer["shape"]]
+            if math.prod(shape[:2]) * PIXELS_A_CANDIDATE > images.size:
+                raise EngineError(f"puts out {shape[:2]} candidates, more than any detector")
+            shared = self._candidates.read(shape, np.float32)
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise EngineError("its process told of what it did not write") from error
         found: Candidates = np.array(shared, dtype=np.float32)
         return found
 
@@ -86,18 +111,31 @@ class ChildEngine:
             if not self._connection.poll(seconds):
                 self._process.kill()
                 raise EngineError(f"the runtime did not answer in {seconds:.0f} s and was stopped")
-            answer: dict[str, Any] = json.loads(self._connection.recv_bytes())
+            answer = json.loads(self._connection.recv_bytes(ANSWER_BYTES))
         except (EOFError, OSError) as error:
             raise EngineError(self._death()) from error
-        if "error" in answer:
-            raise EngineError(str(answer["error"]))
+        except ValueError as error:
+            raise EngineError("its process answered nonsense") from error
+        if not isinstance(answer, dict) or "error" in answer:
+            raise EngineError(plain(str(answer["error"] if isinstance(answer, dict) else answer)))
         return answer
 
     def _death(self) -> str:
         """Say how the process ended."""
-        code = self._process.wait()
-        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        try:
+            code = self._process.wait(DEATH_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return "its process fell silent and was stopped"
+        how = f"exit code {code}" if code >= 0 else _signal_name(-code)
         return f"the runtime crashed on it ({how}); nothing else was harmed. Export it again"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"
 
 
 def _end(process: "subprocess.Popen[bytes]", files: Sequence[int]) -> None:
@@ -107,5 +145,8 @@ def _end(process: "subprocess.Popen[bytes]", files: Sequence[int]) -> None:
         os.close(file)
 
 
-def _machine_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _allowed_bytes() -> int:
+    """Return the memory that the process may take: a share of what the machine or container has."""
+    free = available_bytes()
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(MEMORY_SHARE * (total if free is None else free))

@@ -6,7 +6,14 @@ from pathlib import Path
 import torch
 
 from prunus.core.device import keep_freed_pages
-from prunus.export.engines import Candidates, Engine, Options, Pictures
+from prunus.export.engines import (
+    Candidates,
+    Engine,
+    EngineError,
+    Options,
+    Pictures,
+    first_line,
+)
 from prunus.model.fuse import fuse
 from prunus.model.runner import TorchRunner
 from prunus.weights.files import load_weights
@@ -29,7 +36,10 @@ def engine_of(runner: TorchRunner) -> Engine:
     """Return what takes and gives numpy."""
 
     def run(images: Pictures) -> Candidates:
-        candidates: Candidates = runner(torch.from_numpy(images)).cpu().numpy()
+        try:
+            candidates: Candidates = runner(torch.from_numpy(images)).cpu().numpy()
+        except RuntimeError as error:
+            raise EngineError(f"torch failed: {first_line(error)}") from error
         return candidates
 
     return run

@@ -1,4 +1,4 @@
-"""The process of its own that an engine runs in: `python -m prunus.export.engines.worker FDS`.
+"""The process of its own that an engine runs in.
 
 Started by `child`. Told in JSON over a socket, for nothing that comes from a process that has run a
 foreign file may be unpickled; arrays lie in shared files.
@@ -7,14 +7,14 @@ foreign file may be unpickled; arrays lie in shared files.
 import json
 import re
 import resource
-import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
-from prunus.export.engines import EngineError, Options, start_engine
+from prunus.core.errors import PrunusError
+from prunus.export.engines import EngineError, Options, plain, start_engine
 from prunus.export.engines.shared import SharedArray
 
 
@@ -41,8 +41,8 @@ def main(socket: int, pictures: int, candidates: int) -> None:
             }
             result.write(found)
             connection.send_bytes(json.dumps(answer).encode())
-    except EngineError as error:
-        connection.send_bytes(json.dumps({"error": str(error)}).encode())
+    except (EngineError, PrunusError, ImportError) as error:
+        connection.send_bytes(json.dumps({"error": plain(str(error))}).encode())
     except MemoryError:
         connection.send_bytes(json.dumps({"error": "it needs more memory than there is"}).encode())
     except (EOFError, ConnectionError):
@@ -51,6 +51,9 @@ def main(socket: int, pictures: int, candidates: int) -> None:
 
 def _limit_memory(size: int) -> None:
     """Let this process have so many bytes: a graph that inflates itself ends itself only."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        size = min(size, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
@@ -65,7 +68,3 @@ def _peak_bytes() -> int:
         if match:
             return int(match[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))

@@ -100,7 +100,13 @@ def tell(report: Mapping[str, Any], rows: Sequence[Row], max_drop: float) -> Non
     if report["float_layers"]:
         _tell_returned(report["float_layers"])
     log.info("%s", report["path"])
-    if not report["within_max_drop"]:
+    if not report["judged"]:
+        log.warning(
+            "%s was written, but what it loses is not known: no validation image has labels. "
+            "Label some.",
+            report["path"],
+        )
+    elif not report["within_max_drop"]:
         log.warning(
             "%s loses %.4f mAP50-95 and was written all the same: %s. Try more "
             "--calibration-images or --max-trials, another --method, or --float.",

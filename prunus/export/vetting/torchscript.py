@@ -21,7 +21,8 @@ MEMBERS = re.compile(
     r"\.storage_alignment|data/\d+|constants/\d+|extra/prunus\.json|code/.+\.py(\.debug_pkl)?)"
 )
 """What an archive of ours is made of."""
-CALLS = re.compile(r"(?<![\w.])(torch|ops|aten|prim)\s*\.\s*([A-Za-z_][\w.]*)")
+ROOTS = re.compile(r"\b(?:torch|ops|aten|prim|fork|rpc_\w+)\b(?:\.([A-Za-z_][\w.]*))?")
+"""Whatever leads to an operator, with what is called of it; alone it could get another name."""
 OPERATORS = frozenset(
     {
         "_convolution", "add", "add_", "arange", "avg_pool2d", "cat", "chunk", "clamp",
@@ -40,7 +41,8 @@ def read_vetted(path: Path) -> tuple[bytes, bytes]:
     """Read an archive once and vet it.
 
     Returns:
-        Its bytes, and those of the facts.
+        The bytes of an archive of the same members, for torch reads odd ones otherwise than Python
+        does; and those of the facts.
 
     Raises:
         ExportError: Unreadable, too large, no such archive, or holding what ours never do.
@@ -51,7 +53,7 @@ def read_vetted(path: Path) -> tuple[bytes, bytes]:
             for problem in _problems(archive):
                 raise refusal(path, problem)
             facts = next(name for name in archive.namelist() if name.endswith(FACTS_MEMBER))
-            return content, archive.read(facts)
+            return _repacked(archive), archive.read(facts)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
         raise ExportError(
             f"{path}: not a TorchScript file, or cut short. Export the weights again."
@@ -62,9 +64,19 @@ def read_vetted(path: Path) -> tuple[bytes, bytes]:
         ) from None
 
 
+def _repacked(archive: zipfile.ZipFile) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, archive.read(name))
+    return buffer.getvalue()
+
+
 def _problems(archive: zipfile.ZipFile) -> Iterator[str]:
     """Yield what is wrong, in words that complete 'refused: '."""
     members = archive.infolist()
+    if len({member.filename for member in members}) < len(members):
+        yield "two of its members have one name"
     if sum(member.file_size for member in members) > MAX_BYTES:
         yield "it inflates to more than any detector"
     for member in members:
@@ -75,6 +87,6 @@ def _problems(archive: zipfile.ZipFile) -> Iterator[str]:
         yield "it holds more code than any detector"
     for member in code:
         text = archive.read(member).decode("utf-8", "replace")
-        for match in CALLS.finditer(text):
-            if match[2] not in OPERATORS:
+        for match in ROOTS.finditer(text):
+            if match[1] not in OPERATORS:
                 yield f"its code calls '{match[0]}', which no detector of ours does"
