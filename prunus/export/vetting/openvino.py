@@ -25,9 +25,9 @@ LAYERS = frozenset(
         "Add", "AvgPool", "Broadcast", "Clamp", "Concat", "Const", "Convert", "Convolution",
         "ConvolutionBackpropData", "Divide", "FakeQuantize", "Gather", "GroupConvolution",
         "HSigmoid", "HSwish", "Interpolate", "MaxPool", "Minimum", "Multiply", "Pad", "Parameter",
-        "Power", "PReLU", "Range", "ReduceMean", "ReLU", "Reshape", "Result", "ShapeOf", "Sigmoid", "Slice",
-        "SoftPlus", "Split", "Squeeze", "StridedSlice", "Subtract", "Swish", "Tanh", "Transpose",
-        "Unsqueeze", "VariadicSplit",
+        "Power", "PReLU", "Range", "ReduceMean", "ReLU", "Reshape", "Result", "ShapeOf", "Sigmoid",
+        "Slice", "SoftPlus", "Split", "Squeeze", "StridedSlice", "Subtract", "Swish", "Tanh",
+        "Transpose", "Unsqueeze", "VariadicSplit",
     }
 )  # fmt: skip
 """What detectors of this package are made of: none that holds a graph, keeps state or inflates."""
