@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import prunus
-from prunus.core.errors import PrunusError, suggest
+from prunus.core.errors import PrunusError, printable, suggest
 
 DONE, USER_ERROR, STOPPED = 0, 2, 130
 
@@ -87,7 +87,7 @@ def _run_verb(verb: str, words: list[str]) -> int:
         report = _report(module, arguments, verb)
     except PrunusError as error:
         for line in str(error).splitlines():
-            print(f"prunus {verb}: {line}", file=sys.stderr)
+            print(f"prunus {verb}: {printable(line)}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt as stop:
         print(f"prunus {verb}: stopped. {stop}".rstrip(), file=sys.stderr)

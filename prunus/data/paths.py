@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prunus.core.console import log
-from prunus.core.errors import DataError
-from prunus.data.problems import printable
+from prunus.core.errors import DataError, printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 REFUSED_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".psd")

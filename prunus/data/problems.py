@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prunus.core.errors import DataError
+from prunus.core.errors import DataError, printable
 from prunus.data.rules import RULES, Effect
 
 FORMULA_STARTS = ("=", "+", "-", "@")
@@ -62,16 +62,6 @@ class RuleError(DataError):
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
         self.rule = rule
-
-
-def printable(text: str) -> str:
-    """Escape control characters: a hostile file name must not move the cursor or break a line."""
-    return "".join(
-        letter
-        if letter.isprintable()
-        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for letter in text
-    )
 
 
 def cell(text: str) -> str:

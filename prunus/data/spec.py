@@ -13,11 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from prunus.core.console import log
-from prunus.core.errors import ConfigError, DataError, suggest
+from prunus.core.errors import ConfigError, DataError, printable, suggest
 from prunus.core.files import read_yaml
 from prunus.data.formats import FORMATS, Format, coco
 from prunus.data.paths import confine
-from prunus.data.problems import printable
 from prunus.data.shard import SUFFIX as SHARD
 from prunus.data.yaml_guard import refuse_hostile_yaml
 

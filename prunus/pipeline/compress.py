@@ -148,7 +148,7 @@ class _Chain:
             criterion=settings.criterion,
             scope=settings.scope,
             round_to=settings.round_to,
-            repair="bn",
+            repair=settings.repair,
             latency=False,
         )
         return self._model("pruned", report["weights"])

@@ -19,7 +19,13 @@ class CompressConfig(RunSettings):
         "", "architecture to start from scratch with, instead of --weights: yolov5n …"
     )
     percent: Share = setting(0.5, "share of the prunable channels to remove", gt=0, lt=1)
-    criterion: str = setting("bn_scale", "how channels are ranked; see prunus prune --help")
+    criterion: str = setting(
+        "reconstruction",
+        "how channels are ranked; see prunus prune --help. After sparsity training: bn_scale",
+    )
+    repair: Literal["ridge", "bn", "none"] = setting(
+        "ridge", "what mends the pruned model before its fine-tune; see prunus prune --help"
+    )
     scope: Literal["global", "layer"] = setting(
         "layer", "compare channels of all layers, or of each"
     )
@@ -27,7 +33,9 @@ class CompressConfig(RunSettings):
     epochs: int = setting(
         100, "epochs to adapt the dense model to the data, 0 to leave it as it is", ge=0
     )
-    sparsity_epochs: int = setting(30, "epochs of sparsity training, 0 for none", ge=0)
+    sparsity_epochs: int = setting(
+        0, "epochs of sparsity training before the cut, as in network slimming; 0 for none", ge=0
+    )
     finetune_epochs: int = setting(150, "epochs to fine-tune the pruned model, 0 for none", ge=0)
     sparsity: str = setting(
         "auto", "strength of the L1 pull on gammas: auto, or a number", "--sparsity", "--sr"

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from prunus.core.console import log, table
+from prunus.core.errors import printable
 from prunus.core.files import write_text
 from prunus.core.runs import Run, start
 from prunus.data.config import DataCheckConfig, DataConvertConfig, DataDemoConfig
 from prunus.data.convert.run import losses, write_data_set
 from prunus.data.index import ImageIndex, build_index
-from prunus.data.problems import Problem, printable
+from prunus.data.problems import Problem
 from prunus.data.review.alike import fingerprints, near_images, same_files
 from prunus.data.review.balance import absent_classes, class_balance
 from prunus.data.review.page import findings_csv, page

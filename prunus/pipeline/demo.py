@@ -21,7 +21,12 @@ def demo(settings: DemoConfig) -> dict[str, object]:
         seed=settings.seed,
     )
     shared = {name: getattr(settings, name) for name in SHARED}
-    return compress(parse(CompressConfig, {**shared, "data": data, "cfg": "yolov5n"}, "demo"))
+    values = {**shared, **CLASSIC, "data": data, "cfg": "yolov5n"}
+    return compress(parse(CompressConfig, values, "demo"))
+
+
+CLASSIC = {"criterion": "bn_scale", "repair": "bn"}
+"""After the training for sparsity, which the tour shows."""
 
 
 SHARED = (

@@ -76,10 +76,14 @@ def quantize(settings: QuantizeConfig) -> dict[str, object]:
         found = _search(subject, settings, fixed, noise)
         trained = None
         if settings.fine_tune_epochs and found is not None and not found.reached:
-            trained = _fine_tune(settings, run)
-            subject = _prepare(settings, trained, Path(drafts), float_file=subject.float_file)
-            noise.clear()
-            found = _search(subject, settings, fixed, noise)
+            weights = _fine_tune(settings, run)
+            again = _prepare(settings, weights, Path(drafts), float_file=subject.float_file)
+            noise_again: dict[str, float] = {}
+            found_again = _search(again, settings, fixed, noise_again)
+            if found_again is not None and found_again.is_better_than(found):
+                trained, subject, found, noise = weights, again, found_again, noise_again
+            else:
+                log.warning("the fine-tune did not help: the weights are quantized as they were")
         floating = (*fixed, *(found.chosen.floating if found is not None else ()))
         path = run.folder / f"{settings.weights.stem}-int8{BACKENDS[settings.format].suffix}"
         subject.calibrated.save(path, subject.facts, floating)
@@ -88,6 +92,7 @@ def quantize(settings: QuantizeConfig) -> dict[str, object]:
             files = {FLOAT: subject.float_file, ALL: subject.draft(fixed), MIXED: path}
         rows = _measure(subject, files)
         drop = rows[0].map50_95 - rows[-1].map50_95
+        judged = len(subject.validation.boxes) > 0
         run.report = {
             "path": str(path),
             "sha256": sha256(path),
@@ -97,7 +102,10 @@ def quantize(settings: QuantizeConfig) -> dict[str, object]:
             "images": subject.images(),
             "rows": [row.as_dict() for row in rows],
             "drop": round(drop, 4),
-            "within_max_drop": drop <= settings.max_drop and (found is None or found.reached),
+            "judged": judged,
+            "within_max_drop": judged
+            and drop <= settings.max_drop
+            and (found is None or found.reached),
             "float_layers": returned(fixed, found, noise),
             "search": None if found is None else search_facts(found),
         }
@@ -149,7 +157,7 @@ class _Subject:
 
 
 def _fine_tune(settings: QuantizeConfig, run: Run) -> Path:
-    """Train the weights while they feel INT8, and return the best of them."""
+    """Train the weights while they feel INT8, and return those of the last epoch."""
     log.info("not within --max-drop: training %d epochs that feel INT8", settings.fine_tune_epochs)
     values = {
         **FINE_TUNE,

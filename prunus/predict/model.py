@@ -45,7 +45,7 @@ class Model:
         confidence: float = CONFIDENCE,
         iou: float = IOU,
         max_detections: int = MAX_DETECTIONS,
-        classes: Sequence[int | str] = (),
+        classes: int | str | Sequence[int | str] = (),
         agnostic: bool = False,
         augment: bool = False,
         tile: int | None = None,
@@ -67,7 +67,8 @@ class Model:
 
         Raises:
             DataError: A picture cannot be read, or is none.
-            ConfigError: No such class, or `augment` of a model that takes one size.
+            ConfigError: No such class, `augment` of a model that takes one size, or a number out of
+                its range.
         """
         several = isinstance(images, list | tuple)
         given: Sequence[Given] = images if several else [images]  # type: ignore[assignment, list-item]
@@ -85,7 +86,7 @@ class Model:
         confidence: float = CONFIDENCE,
         iou: float = IOU,
         max_detections: int = MAX_DETECTIONS,
-        classes: Sequence[int | str] = (),
+        classes: int | str | Sequence[int | str] = (),
         agnostic: bool = False,
         augment: bool = False,
         tile: int | None = None,
@@ -122,13 +123,15 @@ class Model:
         confidence: float,
         iou: float,
         max_detections: int,
-        classes: Sequence[int | str],
+        classes: int | str | Sequence[int | str],
         agnostic: bool,
     ) -> Selection:
         if not 0 <= confidence < 1 or not 0 <= iou <= 1:
             raise ConfigError(
                 f"confidence {confidence:g}, iou {iou:g}: give confidence in [0, 1), iou in [0, 1]."
             )
+        if max_detections < 1:
+            raise ConfigError(f"max_detections: must be at least 1, got {max_detections}.")
         numbers = class_numbers(classes, self.names)
         return Selection(confidence, iou, max_detections, numbers, agnostic)
 

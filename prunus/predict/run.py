@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prunus.core.console import log, track
-from prunus.core.errors import DataError
+from prunus.core.errors import DataError, printable
 from prunus.core.records import Detections, Runner
 from prunus.model.augmented import AugmentedRunner
 from prunus.predict.config import (
@@ -148,7 +148,7 @@ def _look_and_write(
 ) -> None:
     look = Look(settings.image_size, settings.tile, settings.tile_overlap)
     shots = shots_of(
-        sources.each, summary.stages, lambda error: summary.unreadable.append(str(error))
+        sources.each, summary.stages, lambda error: summary.unreadable.append(printable(str(error)))
     )
     results = detect(runner, shots, look, selection, summary.stages, early=sources.early)
     with (

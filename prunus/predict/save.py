@@ -28,7 +28,9 @@ def write_picture(path: Path, picture: Picture) -> None:
 def encode_picture(picture: Picture, suffix: str) -> bytes:
     """Return an RGB picture as a JPEG or PNG file, by the suffix."""
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    written, encoded = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    is_png = suffix.lower() == ".png"  # OpenCV warns of a quality that PNG does not have
+    settings = [] if is_png else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    written, encoded = cv2.imencode(suffix, bgr, settings)
     if not written:
         raise ValueError(f"OpenCV cannot write '{suffix}' files of {picture.shape}")
     return encoded.tobytes()

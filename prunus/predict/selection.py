@@ -62,17 +62,21 @@ class Selection:
         return chosen
 
 
-def class_numbers(wanted: Sequence[int | str], names: Sequence[str]) -> tuple[int, ...] | None:
+def class_numbers(
+    wanted: int | str | Sequence[int | str], names: Sequence[str]
+) -> tuple[int, ...] | None:
     """Return the numbers of classes given by number or name; None when none is given.
+
+    One may stand alone, as "person" does for ("person",).
 
     Raises:
         ConfigError: The model has no such class.
     """
     numbers = []
-    for word in map(str, wanted):
+    for word in map(str, [wanted] if isinstance(wanted, int | str) else wanted):
         if word in names:
             numbers.append(list(names).index(word))
-        elif word.isdigit() and int(word) < len(names):
+        elif word.isdecimal() and int(word) < len(names):
             numbers.append(int(word))
         else:
             raise ConfigError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from prunus.core.boxes import xywh_to_xyxy, xyxy_to_xywh
+from prunus.core.errors import ConfigError
 from prunus.core.records import Runner, Size
 from prunus.data.decode import Pixels
 from prunus.predict.config import IMAGE_SIZE, TILE_OVERLAP
@@ -43,6 +44,18 @@ class Look:
     image_size: int = IMAGE_SIZE
     tile: int | None = None
     tile_overlap: float = TILE_OVERLAP
+
+    def __post_init__(self) -> None:
+        """Refuse what no picture can be looked at with.
+
+        Raises:
+            ConfigError: A side of less than a pixel, or tiles that do not go on.
+        """
+        for name, side in (("image_size", self.image_size), ("tile", self.tile)):
+            if side is not None and side < 1:
+                raise ConfigError(f"{name}: must be at least 1, got {side}.")
+        if not 0 <= self.tile_overlap < 1:
+            raise ConfigError(f"tile_overlap: give a share in [0, 1), got {self.tile_overlap:g}.")
 
 
 class Tile(NamedTuple):

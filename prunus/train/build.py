@@ -68,7 +68,7 @@ def build_engine(
     average = ExponentialAverage(detector)
     synchronise_norms_(detector, processes)
     if settings.quantization_aware:
-        feel_quantization_(detector)
+        feel_quantization_(detector, exact=detector.head.m)
     learning = nn.ModuleList([detector])
     imitated = None if teacher is None else Teacher(teacher, device, precision)
     if imitated is not None and settings.teacher_features:

@@ -7,6 +7,8 @@ not there (Jacob et al., "Quantization and Training of Neural Networks", CVPR 20
 arXiv:1712.05877). Nothing is added to the network's state: what is saved is an ordinary detector.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -24,13 +26,18 @@ class RoundedConv2d(nn.Conv2d):
         return output
 
 
-def feel_quantization_(module: nn.Module) -> None:
-    """Let all convolutions of a network compute as in 8 bits while it trains.
+def feel_quantization_(module: nn.Module, exact: Iterable[nn.Module] = ()) -> None:
+    """Let the convolutions of a network compute as in 8 bits while it trains.
 
     Parameters and buffers stay the same objects.
+
+    Args:
+        module: The network.
+        exact: Those that the file will keep in float: of a detector the last ones.
     """
+    kept = set(exact)
     for child in module.modules():
-        if type(child) is nn.Conv2d:
+        if type(child) is nn.Conv2d and child not in kept:
             child.__class__ = RoundedConv2d
 
 

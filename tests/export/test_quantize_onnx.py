@@ -356,3 +356,9 @@ def test_nncf_comes_without_telemetry_and_leaves_no_trace_in_the_environment() -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-2:] == ["MagicMock", "False"]
+
+
+def test_a_bias_fits_into_32_bits_where_there_is_next_to_no_weight() -> None:
+    weight, bias = np.full((1, 1, 1, 1), 1e-9, np.float32), np.ones(1, np.float32)
+    _, scales, steps = quantize_weight(weight, bias, input_scale=0.01)
+    np.testing.assert_allclose(steps * (0.01 * scales.astype(np.float64)), bias, rtol=1e-6)

@@ -142,3 +142,11 @@ def test_entropy_clips_about_what_onnxruntimes_does(seed: int) -> None:
     found = METHODS["entropy"](histogram_of(values))
     for end, other in zip(found, onnxruntime_range("entropy", values), strict=True):
         assert 1 <= end / other < 1.6, "it has half of the steps, so it clips a little more"
+
+
+def test_a_large_map_is_sampled_from_all_its_columns() -> None:
+    histogram = Histogram()
+    columns = np.where(np.arange(1024) % 4 == 0, 1, 3).astype(np.float32)
+    histogram.add(np.tile(columns, (256, 1)))  # four times as many values as are counted
+    share = histogram.counts[histogram.centres > 2].sum() / histogram.counts.sum()
+    assert share == pytest.approx(0.75, abs=0.01)

@@ -15,6 +15,7 @@ from prunus.data.scenes.write import write_demo
 from prunus.data.spec import read_data
 from prunus.export.backends import open_runner
 from prunus.export.quantize.config import QuantizeConfig
+from prunus.export.quantize.search import Found, Trial
 from prunus.model.detector import Detector
 from prunus.pipeline import quantize as verb
 from prunus.weights.files import load_weights
@@ -144,7 +145,7 @@ def test_training_comes_after_a_search_that_did_not_reach(
     named.names = tuple(read_data(orchard).names)  # a teacher has to know the same classes
     weights = tmp_path / "orchard.safetensors"
     save_weights(named, weights)
-    monkeypatch.setattr(verb, "search", _search_for(999))
+    monkeypatch.setattr(verb, "search", _found_in_turn(0.2, 0.3))
     report = run(weights, orchard, tmp_path / "run", max_trials=1, fine_tune_epochs=1)
     trained = Path(report["fine_tuned"])
     assert trained.parent.parent == tmp_path / "run"
@@ -153,6 +154,22 @@ def test_training_comes_after_a_search_that_did_not_reach(
     written = open_runner(Path(report["path"]), device="cpu")
     assert written.facts.parent_sha256 == load_weights(trained).sha256  # type: ignore[attr-defined]
     assert not report["within_max_drop"]
+    monkeypatch.setattr(verb, "search", _found_in_turn(0.3, 0.2))
+    report = run(weights, orchard, tmp_path / "worse", max_trials=1, fine_tune_epochs=1)
+    assert report["fine_tuned"] is None
+    written = open_runner(Path(report["path"]), device="cpu")
+    assert written.facts.parent_sha256 == load_weights(weights).sha256  # type: ignore[attr-defined]
+
+
+def _found_in_turn(*accuracies: float) -> Any:
+    """Return a search that reaches nothing, at these accuracies."""
+    left = list(accuracies)
+
+    def search(*_words: Any, **_more: Any) -> Found:
+        trial = Trial((), left.pop(0))
+        return Found(trial, reached=False, trials=(trial,))
+
+    return search
 
 
 def test_no_training_where_it_is_not_needed(weights: Path, orchard: Path, tmp_path: Path) -> None:

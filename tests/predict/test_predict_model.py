@@ -78,6 +78,23 @@ def test_grey_and_transparent_pillow_pictures_are_taken(model: Model, file: Path
         assert result.plot().shape == (96, 160, 3)
 
 
+@pytest.mark.parametrize("degrees", [0, 90])
+def test_pillow_pictures_of_16_bits_are_what_their_file_is(
+    degrees: int, model: Model, image: Pixels, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep.png"
+    grey = np.rot90(image, degrees // 90)[..., 0].astype(np.uint16)
+    Image.fromarray(grey * 256 + 77).save(path)
+    from_pillow, from_file = model([Image.open(path), path])
+    np.testing.assert_array_equal(from_pillow.plot(), from_file.plot())
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pillow_pictures_of_32_bits_are_refused(mode: str, model: Model, file: Path) -> None:
+    with pytest.raises(DataError, match=rf"images\[0\]: mode {mode} does not say .* to 8 bits"):
+        model(Image.open(file).convert("L").convert(mode))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -112,6 +129,24 @@ def test_thresholds_and_classes(model: Model, image: Pixels) -> None:
         model(image, classes=["plum"])
     with pytest.raises(ConfigError, match=r"confidence 1\.5, iou 0\.45: give confidence in"):
         model(image, confidence=1.5)
+    assert len(model(image, classes="square")[0]) == 2, "a single name is no list of letters"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"image_size": 0}, r"image_size: must be at least 1, got 0"),
+        ({"tile": 0}, r"tile: must be at least 1, got 0"),
+        ({"tile": 32, "tile_overlap": 1.0}, r"tile_overlap: give a share in \[0, 1\), got 1\."),
+        ({"tile": 32, "tile_overlap": -0.1}, r"tile_overlap: .* got -0\.1"),
+        ({"max_detections": 0}, r"max_detections: must be at least 1, got 0"),
+    ],
+)
+def test_numbers_out_of_their_range_are_refused(
+    words: dict[str, Any], message: str, model: Model, image: Pixels
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        model(image, **words)
 
 
 def test_augmenting_and_tiles(model: Model, squares: Any, image: Pixels) -> None:

@@ -160,6 +160,15 @@ def test_a_film_has_all_frames_at_its_rate_and_appears_when_it_is_whole(tmp_path
     np.testing.assert_allclose(reds, (0, 80, 160, 240), atol=12)
 
 
+def test_a_film_that_cannot_get_its_name_leaves_nothing(tmp_path: Path) -> None:
+    film = Film(tmp_path / "clip.mp4", (32, 32), 25)
+    film.add(np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / "clip.mp4").mkdir()
+    with pytest.raises(PrunusError, match=r"clip\.mp4: not written: "):
+        film.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
 def test_a_live_film_is_as_fast_as_what_it_shows(tmp_path: Path) -> None:
     film = Film(tmp_path / "a.mp4", (48, 64), 10)
     grey = np.full((48, 64, 3), 99, np.uint8)
@@ -183,6 +192,16 @@ def test_a_stream_that_changes_its_size_goes_on_in_another_file(
     films = {path.name: len(frames_of(path)) for path in tmp_path.glob("*.mp4")}
     assert films == {"a.mp4": 2, "a.part2.mp4": 1, "a.part3.mp4": 1, "b.mp4": 1}
     assert (tmp_path / "c.jpg").exists()
+
+
+def test_opencv_says_nothing_of_a_png(capfd: pytest.CaptureFixture[str]) -> None:
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    try:
+        assert encode_picture(np.zeros((9, 9, 3), np.uint8), ".png").startswith(b"\x89PNG")
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_jpeg_cannot_hold_becomes_png() -> None:

@@ -262,6 +262,33 @@ def test_a_list_on_standard_input(
 
 
 @pytest.mark.integration
+def test_lines_that_mean_nothing_are_left_out_and_told(
+    tmp_path: Path,
+    squares: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    paths = [picture(tmp_path / f"{number}.png") for number in range(2)]
+    lines = (paths[0], "absent\x1b]0;.jpg", "rtsp://root:plum@10.0.0.7/cam", "n" * 5000, paths[1])
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+    summary = run_predict(squares(), settings_for("-"), tmp_path / "out")
+    assert (summary.images, len(summary.unreadable)) == (2, 3)
+    assert [record["image"] for record in read_lines(tmp_path / "out")] == list(map(str, paths))
+    assert r"left out: absent\x1b]0;.jpg: no such picture" in caplog.text
+    assert "not in a list" in caplog.text
+    assert "too long" in caplog.text
+    assert not any(secret in caplog.text for secret in ("plum", "\x1b"))
+
+
+@pytest.mark.integration
+def test_a_file_s_name_moves_no_cursor(tmp_path: Path, squares: Any) -> None:
+    path = tmp_path / "a\x1b[2J\n.jpg"
+    path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"^[^\x1b\n]*a\\x1b\[2J\\n\.jpg: [^\n]*$"):
+        run_predict(squares(), settings_for(path), tmp_path / "out")
+
+
+@pytest.mark.integration
 def test_a_listed_name_that_is_no_unicode(
     tmp_path: Path, squares: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +384,10 @@ def test_reading_ahead_keeps_errors_in_their_place_and_reads_no_further() -> Non
 def test_classes_are_numbers_or_names() -> None:
     assert class_numbers((), NAMES) is None
     assert class_numbers(("blue", "0", 1), NAMES) == (1, 0, 1)
+    assert class_numbers("blue", NAMES) == (1,)
+    assert class_numbers(0, NAMES) == (0,)
+    with pytest.raises(ConfigError, match="no class '²'"):
+        class_numbers(("²",), NAMES)
     with pytest.raises(ConfigError, match=r"no class 'blu' among .*Did you mean 'blue'"):
         class_numbers(("blu",), NAMES)
     with pytest.raises(ConfigError, match=r"no class '2' .*a number from 0 to 1"):

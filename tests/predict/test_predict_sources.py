@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prunus.core.errors import DataError
+from prunus.core.errors import ConfigError, DataError
 from prunus.predict.sources import KINDS, find_images, open_sources
 
 
@@ -95,8 +95,30 @@ def test_what_goes_on_for_ever_stands_alone(word: str, photos: Path) -> None:
     assert source.live
     with pytest.raises(DataError, match=r"(camera 0|rtsp://10\.0\.0\.7/cam): goes on for ever"):
         open_sources([str(photos), word])
+    (refused,) = open_sources(["-"], listed=[word]).each
     with pytest.raises(DataError, match=r"(camera 0|10\.0\.0\.7/cam): .*not in a list"):
-        list(open_sources(["-"], listed=[word]).each)
+        list(refused)
+
+
+def test_a_listed_line_that_means_nothing_does_not_end_the_list(photos: Path) -> None:
+    lines = ("absent.jpg", f"{photos}/2.jpg")
+    nothing, picture = open_sources(["-"], listed=lines).each
+    assert Path(picture.title).name == "2.jpg"
+    with pytest.raises(DataError, match=r"^absent\.jpg: no such picture"):
+        list(nothing)
+
+
+def test_numbers_in_names_are_those_of_any_script(photos: Path) -> None:
+    for name in ("1²2.jpg", "٣.jpg"):
+        (photos / name).touch()
+    assert [path.name for path in find_images([photos])] == [
+        "1²2.jpg", "2.jpg", "٣.jpg", "10.jpg", "b.PNG",
+    ]  # fmt: skip
+
+
+def test_a_stride_of_nothing_is_refused(photos: Path) -> None:
+    with pytest.raises(ConfigError, match="vid_stride: must be at least 1, got 0"):
+        open_sources([photos], vid_stride=0)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +128,11 @@ def test_what_goes_on_for_ever_stands_alone(word: str, photos: Path) -> None:
         ("file:///etc/passwd", "web addresses are not fetched"),
         ("gopher://example.org", "gopher://example.org: no stream of a known kind. Give one of"),
         ("7.mp4", r"7\.mp4: no such picture, video or folder"),
+        ("1" * 10, r"^1111111111: no such picture, video or folder"),
+        ("n" * 5000, r"^n{5000}: cannot be looked at: File name too long"),
+        ("1" * 5000, r"^1{5000}: cannot be looked at: File name too long"),
+        ("a\x1b]0;\nb.jpg", r"^a\\x1b\]0;\\nb\.jpg: no such picture"),
+        ("a\x1b[2J.jpg", r"^a\\x1b\[2J\.jpg: nothing to look at there"),
     ],
 )  # fmt: skip
 def test_what_is_not_read_is_told_in_one_line(word: str, message: str) -> None:

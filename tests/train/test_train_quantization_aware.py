@@ -43,6 +43,11 @@ def test_no_input_moves_by_more_than_a_step_and_there_are_256(values: list[float
     assert len(rounded.unique()) <= 256
 
 
+def test_both_ends_round_outwards_and_there_are_still_256() -> None:
+    """-1.5 stands for zero's place 2, so that 253.5 would be step 256."""
+    assert rounded_inputs(torch.tensor([-1.5, 0.0, 253.5])).tolist() == [-2.0, 0.0, 253.0]
+
+
 def test_gradients_pass_the_rounding() -> None:
     weight = torch.randn(3, 4, 1, 1, requires_grad=True)
     (rounded_weights(weight) * torch.arange(12.0).view(3, 4, 1, 1)).sum().backward()
@@ -106,8 +111,14 @@ def test_a_training_feels_int8_and_its_average_does_not(
     names = list(plain.detector.state_dict())
     assert {type(m) for m in plain.detector.modules() if isinstance(m, nn.Conv2d)} == {nn.Conv2d}
     engine = make_engine(quantization_aware=True, precision="fp32")
-    kinds = {type(m) for m in engine.detector.modules() if isinstance(m, nn.Conv2d)}
-    assert kinds == {RoundedConv2d}
+    kinds = {
+        name: type(module)
+        for name, module in engine.detector.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
+    exact = {name for name, kind in kinds.items() if kind is nn.Conv2d}
+    assert exact == {f"model.24.m.{level}" for level in range(3)}
+    assert set(kinds.values()) == {nn.Conv2d, RoundedConv2d}
     average = engine.average.detector
     assert {type(m) for m in average.modules() if isinstance(m, nn.Conv2d)} == {nn.Conv2d}
     assert list(engine.detector.state_dict()) == names

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from prunus.core.errors import DataError
+from prunus.core.errors import DataError, printable
 from prunus.data.formats.coco_extras import read_extras
 from prunus.data.formats.coco_file import CocoFile, parse
 from prunus.data.formats.coco_labels import Known, numbered, read_labels
@@ -20,7 +20,7 @@ from prunus.data.formats.coco_lines import lines_of, no_lines
 from prunus.data.formats.source import Extras, Sized, Source
 from prunus.data.labels import Labels
 from prunus.data.paths import confine
-from prunus.data.problems import Problem, printable
+from prunus.data.problems import Problem
 
 SUFFIX = ".json"
 ROBOFLOW = "_annotations.coco.json"

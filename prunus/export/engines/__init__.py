@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prunus.core.errors import printable
+
 Pictures = NDArray[np.uint8]
 Candidates = NDArray[np.float32]
 
@@ -94,4 +96,4 @@ def first_line(error: Exception) -> str:
 def plain(text: str) -> str:
     """Return words that a foreign file may have chosen: short, printable, in one line."""
     shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)
+    return printable(shown)

@@ -35,6 +35,10 @@ class Found:
     reached: bool
     trials: tuple[Trial, ...]
 
+    def is_better_than(self, other: "Found") -> bool:
+        """Return whether it ended where another did not, or else at a higher accuracy."""
+        return (self.reached, self.chosen.accuracy) > (other.reached, other.chosen.accuracy)
+
 
 def search(
     order_of: Callable[[], Sequence[str]],

@@ -75,6 +75,8 @@ class Film:
             self._unfinished.replace(self._path)
         except OSError as error:
             raise PrunusError(f"{self._path}: not written: {error.strerror or error}.") from error
+        finally:
+            self._remove()
 
     def _due(self, seconds: float | None) -> int:
         """Return how often the frame is written: at least once."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunus.core.errors import DataError
+from prunus.core.errors import ConfigError, DataError
 from prunus.data.paths import IMAGE_SUFFIXES
 from prunus.predict.shot import Source
 from prunus.predict.sources import camera, images, stream, video
 from prunus.predict.sources.images import files_of, find_images
+from prunus.predict.sources.nothing import Nothing
 
 __all__ = ["KINDS", "STDIN", "Kind", "Sources", "find_images", "open_sources"]
 
@@ -70,8 +71,12 @@ def open_sources(
         listed: What `-` stands for: lines, each a picture, video, folder or pattern.
 
     Raises:
-        DataError: A word means nothing, or a camera or stream does not stand alone.
+        DataError: A word means nothing, or a camera or stream does not stand alone. What a line
+            of the list means wrongly is told when its shots are asked for.
+        ConfigError: The stride is less than 1.
     """
+    if vid_stride < 1:
+        raise ConfigError(f"vid_stride: must be at least 1, got {vid_stride}.")
     texts = [str(word) for word in words]
     for text in texts:
         kind = _kind_of(text)
@@ -97,7 +102,14 @@ def _opened(texts: Iterable[str], vid_stride: int, listed: Iterable[str]) -> Ite
     for text in texts:
         lines = (line.strip() for line in listed) if text == STDIN else iter([text])
         for word in filter(None, lines):
-            for path in _files_of(word):
+            try:
+                paths = _files_of(word)
+            except DataError as error:
+                if text != STDIN:
+                    raise
+                yield Nothing(error)
+                continue
+            for path in paths:
                 if path not in seen:
                     seen.add(path)
                     kind = _kind_of(str(path))

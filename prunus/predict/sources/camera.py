@@ -7,9 +7,12 @@ from prunus.predict.shot import Source
 from prunus.predict.sources.capture import Capture
 from prunus.predict.sources.live import LiveSource
 
+MOST_DIGITS = 9
+"""Longer numbers fit into no 32 bits, as drivers count."""
+
 
 def claims(word: str) -> bool:
-    return word.isdecimal() and not Path(word).exists()
+    return word.isdecimal() and len(word) <= MOST_DIGITS and not Path(word).exists()
 
 
 def open_source(word: str, vid_stride: int) -> Source:

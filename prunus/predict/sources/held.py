@@ -14,6 +14,8 @@ from prunus.predict.sources.images import PictureFile
 
 Given = str | Path | Image.Image | Pixels
 """A file, a Pillow picture, or (H, W, 3) uint8 RGB. OpenCV's pictures are BGR: turn them first."""
+WIDE = ("I", "F")
+"""Pillow's modes of 32 bits: their values have no agreed range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +60,19 @@ def _from_pillow(picture: Image.Image, place: str) -> Pixels:
         raise DataError(
             f"{place}: {picture.width}x{picture.height} pixels, over {most} megapixels."
         )
+    if picture.mode in WIDE:
+        raise DataError(
+            f"{place}: mode {picture.mode} does not say which value is white. Bring it to 8 bits."
+        )
     try:
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
+        upright = _narrow(ImageOps.exif_transpose(picture)).convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{place}: cannot be decoded: {error}.") from error
     return np.array(upright)
+
+
+def _narrow(picture: Image.Image) -> Image.Image:
+    """Return 16 bits as 8, like `load_image`: Pillow itself would clip them to white."""
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))

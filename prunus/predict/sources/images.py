@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunus.core.errors import DataError
+from prunus.core.errors import DataError, printable
 from prunus.data.decode import load_image
 from prunus.data.paths import IMAGE_SUFFIXES
 from prunus.predict.shot import Shot, Source
@@ -71,6 +71,14 @@ def files_of(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     Raises:
         DataError: There is none; says what was looked for.
     """
+    try:
+        return _files_of(source, suffixes)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(printable(f"{source}: cannot be looked at: {reason}.")) from error
+
+
+def _files_of(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     path = Path(source)
     if path.is_dir():
         advice = f"Try '{path / '**'}' for the folders within."
@@ -81,17 +89,18 @@ def files_of(source: str, suffixes: tuple[str, ...]) -> list[Path]:
         matches = (Path(match) for match in glob.glob(source, recursive=True))  # noqa: PTH207  absolute too
         advice = "Quote the pattern so that the shell leaves it alone."
         return _only(source, matches, suffixes, advice)
-    raise DataError(f"{source}: no such picture, video or folder.")
+    raise DataError(printable(f"{source}: no such picture, video or folder."))
 
 
 def _only(source: str, paths: Iterable[Path], suffixes: tuple[str, ...], advice: str) -> list[Path]:
     files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
     if not files:
-        raise DataError(f"{source}: nothing to look at there ({', '.join(suffixes)}). {advice}")
+        looked_for = ", ".join(suffixes)
+        raise DataError(printable(f"{source}: nothing to look at there ({looked_for}). {advice}"))
     return sorted(files, key=_natural)
 
 
 def _natural(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
     """Order `2.jpg` before `10.jpg`."""
     pieces = re.split(r"(\d+)", str(path))
-    return [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces], str(path)
+    return [(not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in pieces], str(path)

@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from prunus.core.console import log
-from prunus.core.errors import DataError
-from prunus.data.problems import printable
+from prunus.core.errors import DataError, printable
 from prunus.predict.shot import Shot, Source
 from prunus.predict.sources.capture import Capture
 
