@@ -1,4 +1,4 @@
-"""`compress`: adapt → train for sparsity → prune → fine-tune → export → benchmark, and one table.
+"""`compress`: adapt (→ train for sparsity) → prune → fine-tune → export → benchmark, and one table.
 
 Each stage is the verb of that name with a run folder of its own inside this run's; they hand over
 files. What the table says of a model was measured on the file that lies beside it.
