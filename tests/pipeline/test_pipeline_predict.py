@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ from prunus.predict.sources import KINDS, Kind
 from prunus.predict.sources.live import LiveSource
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Heed Ctrl-C as a program does that was not started in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def film(path: Path, frames: int) -> Path:
