@@ -17,6 +17,7 @@ import prunus
 from prunus.cli.main import main
 from prunus.core.errors import PrunusError
 from prunus.predict.model import Model
+from prunus.predict.quiet import be_quiet
 from prunus.predict.sources import KINDS, Kind
 from prunus.predict.sources.live import LiveSource
 
@@ -32,6 +33,7 @@ def interruptible() -> Iterator[None]:
 
 
 def film(path: Path, frames: int) -> Path:
+    be_quiet()  # before this process's first video, or FFmpeg speaks in every later test
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 64))
     for number in range(frames):
         writer.write(np.full((64, 64, 3), number, np.uint8))
