@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prunus.export.engines.onnx import RUNTIME_ERRORS
-from prunus.export.engines.openvino import openvino_package
+from prunus.export.engines.openvino import the_core
 from prunus.export.parity import MAX_RELATIVE
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
@@ -84,8 +84,7 @@ def _of_onnx(path: Path, images: NDArray[np.float32]) -> Outputs:
 
 
 def _of_openvino(path: Path, images: NDArray[np.float32]) -> Outputs:
-    openvino = openvino_package()
-    core = openvino.Core()
+    core = the_core()
     model = core.read_model(path)
     names = (name for op in model.get_ops() for end in op.outputs() for name in end.get_names())
     layers = _layers(names)

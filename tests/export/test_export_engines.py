@@ -229,3 +229,25 @@ def test_a_lower_limit_of_the_user_stays(crashing: str) -> None:
 def test_words_of_a_file_are_made_safe() -> None:
     assert plain("a\x1b[2Jb\nc") == r"a\x1b[2Jb\nc"
     assert plain("x" * 10_000) == "x" * 300 + "…"
+
+
+def test_a_signal_is_borne_after_openvino_was_here(detector: Detector, tmp_path: Path) -> None:
+    """It gives signal handlers a stack of its own, and would take it away with its last Core."""
+    path = tmp_path / "model.xml"
+    BACKENDS["openvino"].write(detector, path, Form((64, 64)))  # type: ignore[misc]
+    code = (
+        "import faulthandler, gc, signal, threading\n"
+        "from pathlib import Path\n"
+        "faulthandler.enable()\n"
+        "from prunus.export.backends import openvino\n"
+        "import torch\n"
+        f"runner = openvino.open(Path({str(path)!r}), threads=1)\n"
+        "runner(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))\n"
+        "kept = [runner]; del runner\n"
+        "thread = threading.Thread(target=lambda: (kept.clear(), gc.collect()))\n"
+        "thread.start(); thread.join()\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('heeded'))\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heeded\n")

@@ -19,7 +19,7 @@ from prunus.core.records import Runner
 from prunus.export.backends import onnx
 from prunus.export.engine_runner import open_engine, thread_count
 from prunus.export.engines import EngineError, Options
-from prunus.export.engines.openvino import openvino_package
+from prunus.export.engines.openvino import openvino_package, the_core
 from prunus.export.facts import (
     NO_ORIGIN,
     Facts,
@@ -42,11 +42,11 @@ def write(detector: Detector, path: Path, form: Form, origin: Origin = NO_ORIGIN
         ExportError: As `backends.onnx.write`; or OpenVINO is not installed.
     """
     check_no_suppression(form, str(path))
-    openvino = package(str(path))
+    package(str(path))
     with TemporaryDirectory() as folder:
         graph = Path(folder) / "graph.onnx"
         onnx.write(detector, graph, replace(form, half=False))
-        model = openvino.Core().read_model(graph)
+        model = the_core().read_model(graph)
     save(model, path, facts_of(detector, form, origin))
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -14,8 +15,7 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 def start(content: Sequence[bytes], options: Options) -> Engine:
     """Compile a graph (.xml) with its weights (.bin); see `engines.Start`."""
-    openvino = openvino_package()
-    core = openvino.Core()
+    openvino, core = openvino_package(), the_core()
     settings = {
         "INFERENCE_NUM_THREADS": options.threads,
         "NUM_STREAMS": 1,
@@ -48,6 +48,19 @@ def openvino_package() -> Any:
         return import_module("openvino")
     except ImportError as error:
         raise EngineError("OpenVINO is not installed. Run: pip install openvino") from error
+
+
+@cache
+def the_core() -> Any:
+    """Return the one `Core` of this process, which lives as long.
+
+    With a Core goes its CPU plugin, and with that the stack which it has given to signal handlers:
+    the next Ctrl-C would then end in a segmentation fault (OpenVINO 2026.4).
+
+    Raises:
+        EngineError: OpenVINO is not installed.
+    """
+    return openvino_package().Core()
 
 
 def _taking_bytes(openvino: Any, model: Any, divide_by: float) -> Any:

@@ -13,6 +13,7 @@ import onnx
 from prunus.core.errors import ExportError, suggest
 from prunus.core.files import write_atomically
 from prunus.export.backends import openvino as openvino_backend
+from prunus.export.engines.openvino import the_core
 from prunus.export.facts import Facts, to_metadata
 from prunus.export.quantize.collect import Maps
 from prunus.export.quantize.graph import plan_of
@@ -121,5 +122,5 @@ def in_8_bits(facts: Facts) -> Facts:
 
 
 def _as_openvino(model: onnx.ModelProto) -> Any:
-    openvino = openvino_backend.package("--format openvino")
-    return openvino.Core().read_model(model.SerializeToString(), b"")
+    openvino_backend.package("--format openvino")
+    return the_core().read_model(model.SerializeToString(), b"")

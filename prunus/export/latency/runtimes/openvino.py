@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prunus.core.errors import ExportError
+from prunus.export.engines.openvino import the_core
 from prunus.export.latency.lanes import Lane, rounded_up
 from prunus.export.latency.runtimes.graph import build, feed_name, mean_name
 from prunus.model.layers import DEPTHWISE, LayerShape
@@ -31,9 +32,9 @@ def time_layers(
     Raises:
         ExportError: OpenVINO is not installed.
     """
-    openvino = _openvino()
+    _openvino()
     content, feeds = build(shape, points)
-    core = openvino.Core()
+    core = the_core()
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
