@@ -44,7 +44,7 @@ def test_the_same_bits_after_a_stop_in_the_second_epoch(
     start.run(wanted, through)
     asked = iter(range(1, 100))
     with monkeypatch.context() as patch:
-        patch.setattr(Interrupt, "requested", lambda _: next(asked) >= 3)
+        patch.setattr(Interrupt, "requested", lambda _: next(asked) >= 4)
         with pytest.raises(KeyboardInterrupt):
             start.run(wanted, stopped)
     assert 0 < read_state(stopped / STATE)["position"]["epoch"] < 2
