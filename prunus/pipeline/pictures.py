@@ -9,13 +9,11 @@ import numpy as np
 import torch
 
 from prunus.core.boxes import xywh_to_xyxy
-from prunus.core.records import Batch, Detections, Runner
-from prunus.data.decode import load_image
+from prunus.core.records import Batch, Detections
 from prunus.data.index import ImageIndex, build_index
 from prunus.data.spec import read_data
-from prunus.export.backends import open_runner
+from prunus.pipeline.load import load
 from prunus.predict.draw import Picture, draw, side_by_side
-from prunus.predict.run import predict
 from prunus.predict.save import write_picture
 from prunus.report.training import plot_labels
 from prunus.train.config import TrainConfig
@@ -47,7 +45,7 @@ def save_before_after(
     paths = build_index(spec, "test" if "test" in spec.splits else "val").paths
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, SHOWN_IMAGES).round().astype(int)]
     before, after = (
-        [_drawn(open_runner(model, device="cpu"), path, image_size) for path in chosen]
+        [found.plot() for found in load(model, device="cpu")(chosen, image_size=image_size)]
         for model in models
     )
     write_picture(picture, side_by_side(before, after, captions))
@@ -91,8 +89,3 @@ def mosaic_of(batch: Batch, names: Sequence[str]) -> Picture:
         drawn = draw(image, labels, names, with_scores=False)
         canvas[top : top + height, left : left + width] = drawn
     return canvas
-
-
-def _drawn(runner: Runner, path: Path, image_size: int) -> Picture:
-    ((_, detections),) = predict(runner, [path], image_size=image_size)
-    return draw(load_image(path), detections, runner.names)

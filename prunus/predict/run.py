@@ -1,29 +1,22 @@
-"""Runner + sources → detections: as a generator, and as the verb that writes what it finds."""
+"""Runner + sources → files: the loop of the verb, which writes what it finds."""
 
 import io
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prunus.core.console import log, track
 from prunus.core.errors import DataError, printable
-from prunus.core.records import Detections, Runner
+from prunus.core.records import Runner
 from prunus.model.augmented import AugmentedRunner
-from prunus.predict.config import (
-    CONFIDENCE,
-    IMAGE_SIZE,
-    IOU,
-    MAX_DETECTIONS,
-    PredictConfig,
-)
+from prunus.predict.config import PredictConfig
 from prunus.predict.detect import detect, shots_of
 from prunus.predict.outputs import outputs_of
 from prunus.predict.selection import Selection, class_numbers
-from prunus.predict.sources import STDIN, Sources, find_images, open_sources
-from prunus.predict.sources.images import PictureFile
+from prunus.predict.sources import STDIN, Sources, open_sources
 from prunus.predict.sources.live import LiveSource
 from prunus.predict.stages import Stages
 from prunus.predict.tiles import Look
@@ -57,41 +50,6 @@ class Summary:
     @property
     def images_per_second(self) -> float:
         return self.images / self.seconds if self.seconds else 0.0
-
-
-def predict(  # noqa: PLR0913 - the thresholds are separate words of every detector's user
-    runner: Runner,
-    sources: Iterable[str | Path],
-    *,
-    image_size: int = IMAGE_SIZE,
-    confidence: float = CONFIDENCE,
-    iou: float = IOU,
-    max_detections: int = MAX_DETECTIONS,
-    classes: Sequence[int] | None = None,
-    agnostic: bool = False,
-) -> Iterator[tuple[Path, Detections]]:
-    """Yield each image's path and what was found in it, in pixels of the image.
-
-    Args:
-        runner: A torch model or an exported file. One that takes a single size gets its own.
-        sources: Images, folders and patterns.
-        image_size: Long side in pixels; rounded up to a multiple of the runner's stride.
-        confidence: Least score, in [0, 1).
-        iou: Overlap above which the weaker box goes.
-        max_detections: Most boxes in an image.
-        classes: Only these class numbers; None for all.
-        agnostic: Boxes of different classes suppress each other.
-
-    Raises:
-        DataError: A source names no image, or an image cannot be read.
-    """
-    chosen = None if classes is None else tuple(classes)
-    selection = Selection(confidence, iou, max_detections, chosen, agnostic)
-    stages = Stages()
-    pictures = [PictureFile(path) for path in find_images(sources)]
-    shots = shots_of(pictures, stages)
-    for shot, found in detect(runner, shots, Look(image_size), selection, stages):
-        yield Path(shot.source.title), found
 
 
 def run_predict(runner: Runner, settings: PredictConfig, folder: Path) -> Summary:

@@ -19,14 +19,28 @@ from torch import Tensor
 
 from prunus.core import config
 from prunus.core.errors import ConfigError, DataError
-from prunus.core.records import Size
+from prunus.core.records import Detections, Runner, Size
 from prunus.predict.ahead import ahead
 from prunus.predict.config import PredictConfig
-from prunus.predict.run import predict, run_predict
-from prunus.predict.selection import class_numbers
+from prunus.predict.detect import detect, shots_of
+from prunus.predict.run import run_predict
+from prunus.predict.selection import Selection, class_numbers
+from prunus.predict.sources import open_sources
 from prunus.predict.sources.video import VideoFile
+from prunus.predict.stages import Stages
+from prunus.predict.tiles import Look
 
 NAMES = ("red", "blue")
+
+
+def predict(
+    runner: Runner, sources: list[Path], *, image_size: int = 640, **options: Any
+) -> Iterator[tuple[Path, Detections]]:
+    """Yield each picture's path and what was found; options are those of a `Selection`."""
+    stages = Stages()
+    shots = shots_of(open_sources(sources).each, stages)
+    for shot, found in detect(runner, shots, Look(image_size), Selection(**options), stages):
+        yield Path(shot.source.title), found
 
 
 class FindsColours:
@@ -129,7 +143,7 @@ def test_thresholds_do_what_they_say(tmp_path: Path) -> None:
     path, runner = picture(tmp_path / "a.png"), FindsColours()
 
     def found(**options: object) -> list[tuple[int, float]]:
-        ((_, detections),) = predict(runner, [path], image_size=160, **options)  # type: ignore[arg-type]
+        ((_, detections),) = predict(runner, [path], image_size=160, **options)
         pairs = zip(detections.classes, detections.scores, strict=True)
         return [(int(number), round(float(score), 2)) for number, score in pairs]
 

@@ -1,12 +1,16 @@
 """What the user points at is found, or the error says what was looked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from prunus.core.errors import ConfigError, DataError
-from prunus.predict.sources import KINDS, find_images, open_sources
+from prunus.predict.sources import KINDS, open_sources
+
+
+def find_images(sources: Sequence[str | Path]) -> tuple[Path, ...]:
+    return tuple(Path(source.title) for source in open_sources(sources).each)
 
 
 @pytest.fixture

@@ -12,10 +12,8 @@ from prunus.core.errors import ConfigError, DataError
 from prunus.data.paths import IMAGE_SUFFIXES
 from prunus.predict.shot import Source
 from prunus.predict.sources import camera, images, stream, video
-from prunus.predict.sources.images import files_of, find_images
+from prunus.predict.sources.images import files_of
 from prunus.predict.sources.nothing import Nothing
-
-__all__ = ["KINDS", "STDIN", "Kind", "Sources", "find_images", "open_sources"]
 
 STDIN = "-"
 

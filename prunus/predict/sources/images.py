@@ -47,24 +47,6 @@ def open_source(word: str, vid_stride: int) -> Source:  # noqa: ARG001 - of the 
     return PictureFile(Path(word))
 
 
-def find_images(sources: Iterable[str | Path]) -> tuple[Path, ...]:
-    """Return the images that the sources name, each once, those of one folder in natural order.
-
-    Args:
-        sources: Image files, folders (their own images, not those of folders within) and patterns
-            such as `photos/**/*.jpg`.
-
-    Raises:
-        DataError: A source names no image.
-    """
-    found: dict[Path, None] = {}
-    for source in sources:
-        found.update(dict.fromkeys(files_of(str(source), IMAGE_SUFFIXES)))
-    if not found:
-        raise DataError("no source: give an image, a folder, or a pattern such as 'photos/*.jpg'.")
-    return tuple(found)
-
-
 def files_of(source: str, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files with these suffixes that one word means: a file, a folder or a pattern.
 
