@@ -7,6 +7,7 @@ image (`benchmark.measure_latency` says why).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import numpy as np
 from prunus.core.console import log, track
 from prunus.core.device import resolve_precision, select_device
 from prunus.core.errors import ExportError, suggest
-from prunus.core.files import megabytes
 from prunus.core.records import Runner, Size
 from prunus.export.backends import BACKENDS, Backend, find_backend
 from prunus.export.benchmark import Latency, summarise
@@ -27,7 +27,7 @@ from prunus.export.facts import Origin, facts_of
 from prunus.export.form import Form
 from prunus.export.run import export
 from prunus.export.samples import painted_images
-from prunus.weights.files import TORCH_SUFFIXES, load_weights
+from prunus.weights.files import TORCH_SUFFIXES, Checkpoint, load_weights
 
 CHECK_IMAGES = 2
 OWN, WALL = "own", "wall"
@@ -36,6 +36,8 @@ OF_RUNTIMES = {"torch": ("fp32", "bf16", "fp16"), COMPILED: ("fp32", "bf16", "fp
                "openvino": ("fp32", "bf16")}  # fmt: skip
 """What a runtime can be told to compute in; the others compute in float32."""
 
+Load = Callable[[Path], Checkpoint]
+"""Reads a weights file, each once."""
 Judge = Callable[[Runner, Size], float]
 """(runner, size) -> mAP50-95 of a data set's images."""
 
@@ -101,7 +103,7 @@ def run_benchmark(
         ExportError: An unknown runtime, no such file, or nothing that can be run.
     """
     _check(settings)
-    runners = _started(settings, folder)
+    runners = _started(settings, folder, cache(load_weights))
     if not runners:
         raise ExportError(f"--runtimes: none of {', '.join(settings.runtimes)} runs these models.")
     latencies = _race(runners, settings)
@@ -114,7 +116,7 @@ def run_benchmark(
         rows.append(
             BenchmarkRow(
                 entry,
-                sum(map(megabytes, _backend(entry.runtime).files(entry.path))),
+                _backend(entry.runtime).megabytes(entry.path),
                 latency,
                 peaks[entry],
                 first.setdefault(entry.size_hw, latency.median_ms) / latency.median_ms,
@@ -140,11 +142,11 @@ def _check(settings: BenchmarkConfig) -> None:
             raise ExportError(f"--weights: {model} is given twice.")
 
 
-def _started(settings: BenchmarkConfig, folder: Path) -> dict[Contestant, EngineRunner]:
+def _started(settings: BenchmarkConfig, folder: Path, load: Load) -> dict[Contestant, EngineRunner]:
     """Return a runner for each contestant that can run; say of the others why not."""
     runners: dict[Contestant, EngineRunner] = {}
-    for entry in _contestants(settings, folder):
-        runner = _opened_if_it_runs(entry, settings)
+    for entry in _contestants(settings, folder, load):
+        runner = _opened_if_it_runs(entry, settings, load)
         if runner is not None:
             runners[replace(entry, precision=_shown_precision(entry, runner))] = runner
     return runners
@@ -157,9 +159,11 @@ def _shown_precision(entry: Contestant, runner: EngineRunner) -> str:
     return f"int8 + {entry.precision}" if entry.runtime in OF_RUNTIMES else "int8"
 
 
-def _opened_if_it_runs(entry: Contestant, settings: BenchmarkConfig) -> EngineRunner | None:
+def _opened_if_it_runs(
+    entry: Contestant, settings: BenchmarkConfig, load: Load
+) -> EngineRunner | None:
     try:
-        runner = _open(entry, settings)
+        runner = _open(entry, settings, load)
         runner.facts.check_input((settings.batch_size, 3, *entry.size_hw), str(entry.path))
     except ExportError as error:
         log.warning("left out: %s: %s", entry.name, error)
@@ -167,7 +171,7 @@ def _opened_if_it_runs(entry: Contestant, settings: BenchmarkConfig) -> EngineRu
     return runner
 
 
-def _contestants(settings: BenchmarkConfig, folder: Path) -> Iterator[Contestant]:
+def _contestants(settings: BenchmarkConfig, folder: Path, load: Load) -> Iterator[Contestant]:
     for number, model in enumerate(settings.weights):
         is_weights = model.suffix.lower() in TORCH_SUFFIXES
         own = None if is_weights else find_backend(model)
@@ -177,7 +181,8 @@ def _contestants(settings: BenchmarkConfig, folder: Path) -> Iterator[Contestant
                 height, width = size_hw
                 name = f"{number}-{model.stem}-{height}x{width}{_backend(runtime).suffix}"
                 path = folder / name
-                if not _exported(model, path, runtime, Form(size_hw, settings.batch_size)):
+                form = Form(size_hw, settings.batch_size)
+                if not _exported(load(model), path, runtime, form):
                     continue
             if path is None:
                 continue
@@ -186,27 +191,22 @@ def _contestants(settings: BenchmarkConfig, folder: Path) -> Iterator[Contestant
                     yield Contestant(model, runtime, precision, size_hw, threads, path)
 
 
-def _exported(model: Path, path: Path, runtime: str, form: Form) -> bool:
+def _exported(checkpoint: Checkpoint, path: Path, runtime: str, form: Form) -> bool:
     """Export for a runtime; say so if that failed."""
+    images = painted_images(form.size_hw, CHECK_IMAGES)
+    origin = Origin(checkpoint.sha256, checkpoint.licence)
     try:
-        _export(model, path, runtime, form)
+        export(checkpoint.detector, path, runtime, form, images, origin)
     except ExportError as error:
-        log.warning("left out: %s in %s: %s", model, runtime, error)
+        log.warning("left out: %s", error)
         return False
+    log.info("%s: exported for %s", path, runtime)
     return True
 
 
-def _export(model: Path, path: Path, runtime: str, form: Form) -> None:
-    checkpoint = load_weights(model)
-    images = painted_images(form.size_hw, CHECK_IMAGES)
-    origin = Origin(checkpoint.sha256, checkpoint.licence)
-    result = export(checkpoint.detector, path, runtime, form, images, origin)
-    log.info("%s: exported for %s", result.path, runtime)
-
-
-def _open(entry: Contestant, settings: BenchmarkConfig) -> EngineRunner:
+def _open(entry: Contestant, settings: BenchmarkConfig, load: Load) -> EngineRunner:
     if entry.runtime in ("torch", COMPILED):
-        return _open_weights(entry, settings.device)
+        return _open_weights(entry, settings.device, load)
     opened = BACKENDS[entry.runtime].open(
         entry.path,
         device=settings.device,
@@ -218,10 +218,10 @@ def _open(entry: Contestant, settings: BenchmarkConfig) -> EngineRunner:
     return opened
 
 
-def _open_weights(entry: Contestant, device: str) -> EngineRunner:
+def _open_weights(entry: Contestant, device: str, load: Load) -> EngineRunner:
     place = select_device(device)
     options = Options(resolve_precision(entry.precision, place), entry.threads, str(place))
-    facts = facts_of(load_weights(entry.path).detector, Form(entry.size_hw, dynamic=True))
+    facts = facts_of(load(entry.path).detector, Form(entry.size_hw, dynamic=True))
     try:
         engine = ChildEngine(entry.runtime, [str(entry.path.resolve()).encode()], options)
     except EngineError as error:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prunus.core.console import log
 from prunus.core.errors import ExportError, ParityError
-from prunus.core.files import megabytes, sha256, write_atomically
+from prunus.core.files import sha256, write_atomically
 from prunus.data.letterbox import GREY
 from prunus.export.backends import BACKENDS, find_writer
 from prunus.export.blame import first_layer_off
@@ -90,7 +90,7 @@ def export(
 
     write_atomically(path, write_and_check, companion=BACKENDS[format_name].companion)
     seconds = time.perf_counter() - started
-    size = sum(map(megabytes, BACKENDS[format_name].files(path)))
+    size = BACKENDS[format_name].megabytes(path)
     return ExportResult(path, format_name, size, sha256(path), found[0], seconds)
 
 

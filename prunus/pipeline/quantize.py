@@ -15,7 +15,7 @@ import torch
 from prunus.core.config import parse
 from prunus.core.console import log
 from prunus.core.device import keep_freed_pages
-from prunus.core.files import megabytes, sha256
+from prunus.core.files import sha256
 from prunus.core.records import Runner
 from prunus.core.runs import Run, start
 from prunus.data.index import ImageIndex, build_index
@@ -270,6 +270,6 @@ def _measure(subject: _Subject, files: Mapping[str, Path]) -> list[Row]:
     rows = []
     for name, path in files.items():
         found = subject.judge(path, subject.validation)
-        size = sum(map(megabytes, BACKENDS[subject.format].files(path)))
+        size = BACKENDS[subject.format].megabytes(path)
         rows.append(Row(name, found.map50, found.map50_95, size, times_ms[name]))
     return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prunus.core.errors import ExportError, suggest
+from prunus.core.files import megabytes
 from prunus.core.records import Runner
 from prunus.export.backends import onnx, openvino, torch, torchscript
 from prunus.export.facts import NO_ORIGIN, Origin
@@ -84,6 +85,10 @@ class Backend:
     def files(self, path: Path) -> tuple[Path, ...]:
         """Return the file and its companion, if it has one."""
         return (path, path.with_suffix(self.companion)) if self.companion else (path,)
+
+    def megabytes(self, path: Path) -> float:
+        """Return the size of the file and its companion, 10^6 bytes."""
+        return sum(map(megabytes, self.files(path)))
 
 
 BACKENDS: dict[str, Backend] = {
