@@ -12,10 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from prunus.core.errors import ConfigError
-from prunus.core.records import Runner, Size
-
-GREY = 114
-"""What fills a pass up to a multiple of the stride, as everywhere else (`spec/yolov5.md` 2.8)."""
+from prunus.core.records import GREY, Runner, Size
 
 
 @dataclass(frozen=True)

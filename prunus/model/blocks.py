@@ -7,13 +7,20 @@ name.
 import torch
 from torch import Tensor, nn
 
+from prunus.model.activations import ACTIVATIONS, DEFAULT_ACTIVATION
+from prunus.model.factors import FactorisedConv
+
 BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.03
 """YOLOv5's own values; with torch's defaults official weights give almost the right outputs."""
 
 
 class ConvBlock(nn.Module):
-    """Convolution without bias → batch norm → SiLU; the padding keeps the size at stride 1."""
+    """Convolution without bias → batch norm → activation; at stride 1 the size stays.
+
+    Attributes:
+        conv: One convolution, or two that were made of it.
+    """
 
     def __init__(
         self,
@@ -25,11 +32,13 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+        self.conv: nn.Conv2d | FactorisedConv = nn.Conv2d(
+            inputs, outputs, kernel, stride, padding, bias=False
+        )
         self.bn: nn.Module = nn.BatchNorm2d(
             outputs, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM
         )
-        self.act = nn.SiLU(inplace=True)
+        self.act = ACTIVATIONS[DEFAULT_ACTIVATION].make()
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.bn(self.conv(x)))

@@ -13,6 +13,7 @@ from prunus.model.detector import Detector
 from prunus.model.families import FAMILIES
 from prunus.model.shapes import ShapesAlone
 from prunus.model.spec import ArchSpec
+from prunus.model.swap import end_in_
 
 DRY_RUN_SIDE = 256
 IMAGE_SIDE = 640
@@ -32,12 +33,24 @@ def build_detector(spec: ArchSpec, names: Sequence[str]) -> Detector:
     if not names:
         raise ModelError("a detector needs at least one class name.")
     rows = _build_rows(spec, len(names))
+    end_in_(rows, spec.activation)
     detector = Detector(spec, names, rows, strides=[1] * len(spec.anchors_px))
     detector.strides = _find_strides(detector)
     head = detector.head
     head.anchors = _anchors_in_cells(head.anchors, detector.strides)
     _set_first_biases(head, detector.strides)
     return detector
+
+
+def renew_(detector: Detector) -> None:
+    """Give a detector of any widths fresh weights, in place, as `build_detector` does.
+
+    Seed torch beforehand. The anchors stay: they were fitted to data.
+    """
+    for module in detector.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            module.reset_parameters()
+    _set_first_biases(detector.head, detector.strides)
 
 
 def dry_run(detector: Detector, height: int, width: int) -> list[Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from prunus.model.blocks import ConvBlock
 from prunus.model.detector import Detector
+from prunus.model.factors import FactorisedConv
 
 
 def fuse(detector: Detector) -> Detector:
@@ -14,7 +15,10 @@ def fuse(detector: Detector) -> Detector:
     fused = copy.deepcopy(detector).eval()
     for module in fused.modules():
         if isinstance(module, ConvBlock) and isinstance(module.bn, nn.BatchNorm2d):
-            module.conv = fuse_pair(module.conv, module.bn)
+            if isinstance(module.conv, FactorisedConv):
+                module.conv.widen = fuse_pair(module.conv.widen, module.bn)
+            else:
+                module.conv = fuse_pair(module.conv, module.bn)
             module.bn = nn.Identity()
     return fused
 

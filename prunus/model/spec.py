@@ -10,6 +10,7 @@ import yaml
 
 from prunus.core.errors import ModelError, suggest
 from prunus.core.files import read_yaml
+from prunus.model.activations import ACTIVATIONS, DEFAULT_ACTIVATION, activation_name
 
 Argument = int | float | bool | str | None | list[int] | list[float]
 ARCH_SUFFIX = ".yaml"
@@ -45,6 +46,7 @@ class ArchSpec:
         anchors_px: Per level (fine to coarse), (width, height) of each anchor in pixels.
         depth_multiple: Factor for the repeats.
         width_multiple: Factor for the channels.
+        activation: Name in `model.activations.ACTIVATIONS` of what convolution blocks end in.
     """
 
     family: str
@@ -53,6 +55,7 @@ class ArchSpec:
     anchors_px: tuple[tuple[tuple[float, float], ...], ...]
     depth_multiple: float
     width_multiple: float
+    activation: str = DEFAULT_ACTIVATION
 
     def with_repeats(self, repeats: Sequence[int]) -> "ArchSpec":
         """Return the same rows with exactly these repeats, and a depth multiple of 1.
@@ -72,8 +75,10 @@ class ArchSpec:
         rows = [
             [_plain(row.sources), row.repeats, row.block, list(row.arguments)] for row in self.rows
         ]
+        own = self.activation != DEFAULT_ACTIVATION  # files of SiLU detectors say nothing of it
         return {
             "family": self.family,
+            **({"activation": ACTIVATIONS[self.activation].spelling} if own else {}),
             "depth_multiple": self.depth_multiple,
             "width_multiple": self.width_multiple,
             "anchors": [[side for anchor in level for side in anchor] for level in self.anchors_px],
@@ -117,11 +122,12 @@ def arch_from_mapping(content: object, where: str) -> ArchSpec:
     """Check the official YAML's keys and rows and return them as an `ArchSpec`.
 
     Args:
-        content: What was read: a mapping with anchors, backbone, head and the two multiples.
+        content: What was read: a mapping with anchors, backbone, head, the two multiples, and an
+            activation if it is not SiLU.
         where: File or architecture name, for the errors.
 
     Raises:
-        ModelError: A key is missing, or a row has the wrong form.
+        ModelError: A key is missing, a row has the wrong form, or the activation is unknown.
     """
     if not isinstance(content, Mapping):
         raise ModelError(
@@ -146,7 +152,12 @@ def arch_from_mapping(content: object, where: str) -> ArchSpec:
         anchors_px=_anchors(content["anchors"], levels, where),
         depth_multiple=_number(content.get("depth_multiple", 1.0), "depth_multiple", where),
         width_multiple=_number(content.get("width_multiple", 1.0), "width_multiple", where),
+        activation=_activation(content.get("activation"), where),
     )
+
+
+def _activation(raw: object, where: str) -> str:
+    return DEFAULT_ACTIVATION if raw is None else activation_name(raw, where)
 
 
 def _row(raw: object, number: int, where: str) -> Row:

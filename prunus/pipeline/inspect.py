@@ -23,6 +23,7 @@ def inspect(settings: InspectConfig) -> dict[str, object]:
         facts = model_facts(detector)
         log.info("%s", rows_table(rows))
         log.info("%d parameters, %.2f GFLOPs at 640 px", facts["params"], facts["gflops"])
+        log.info("activation: %s", detector.spec.activation)
         log.info("%d classes: %s", len(detector.names), ", ".join(detector.names))
         log.info("licence: %s", checkpoint.licence)
         if settings.freeze:
@@ -33,6 +34,7 @@ def inspect(settings: InspectConfig) -> dict[str, object]:
             log.info("%s", nm_table(checks, pattern))
         run.report = {
             "model": facts,
+            "activation": detector.spec.activation,
             "names": list(detector.names),
             "strides": list(detector.strides),
             "licence": checkpoint.licence,

@@ -1,9 +1,10 @@
 """`prune`: weights (+ data) → fewer channels, really removed; before and after side by side."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
@@ -12,17 +13,15 @@ from prunus.core.console import log
 from prunus.core.device import keep_freed_pages, select_device
 from prunus.core.errors import PruningError
 from prunus.core.runs import Run, start
-from prunus.export.benchmark import measure_latency
 from prunus.model.channels.table import ChannelTable
 from prunus.model.channels.trace import trace
 from prunus.model.cost import count_flops, count_parameters
 from prunus.model.detector import Detector
-from prunus.model.fuse import fuse
-from prunus.model.runner import TorchRunner
+from prunus.pipeline.before_after import compare_sides, sides_table
 from prunus.pipeline.blocks import Paths, best_of, cheapest_blocks
 from prunus.pipeline.images import DetectorImages
 from prunus.pipeline.latency import RuntimeLatency
-from prunus.pipeline.models import model_facts, rounded_size, stored_megabytes
+from prunus.pipeline.models import rounded_size
 from prunus.prune.blocks.find import Block
 from prunus.prune.blocks.remove import remove_blocks
 from prunus.prune.budget import Budget
@@ -30,13 +29,14 @@ from prunus.prune.config import PruneConfig
 from prunus.prune.costs import Costs, flops_costs, params_costs
 from prunus.prune.detectors import probe, published_input, row_paths
 from prunus.prune.evidence import Calibration
-from prunus.prune.repair.choose import held_out_error
+from prunus.prune.plan import Plan, read_plan
+from prunus.prune.repair.choose import Repair, held_out_error
+from prunus.prune.replay import replay
 from prunus.prune.run import PruneResult, preview
 from prunus.prune.run import prune as prune_network
 from prunus.prune.selection import Selection
 from prunus.prune.sensitivity.curves import damage_curves
 from prunus.prune.sensitivity.record import read_record, read_sensitivity
-from prunus.report.steps import StepRow, steps_table
 from prunus.weights.files import Checkpoint, load_weights
 from prunus.weights.history import Step
 from prunus.weights.native import SUFFIX, save_weights
@@ -58,7 +58,9 @@ def prune(settings: PruneConfig) -> dict[str, object]:
         if settings.data is not None:
             run.add_input("data", settings.data)
         job = _Job(settings, load_weights(settings.weights))
-        if settings.dry_run:
+        if settings.plan is not None:
+            _cut_again(job, run, settings.plan)
+        elif settings.dry_run:
             run.report = job.preview()
         else:
             _cut(job, run)
@@ -88,6 +90,14 @@ class _Job:
             self.latency = RuntimeLatency(
                 self.detector, settings.runtime, self.side, settings.threads
             )
+
+    def judge(self, detector: Detector) -> dict[str, Any]:
+        """Return its metrics on the validation split; none without data."""
+        return {} if self.images is None else self.images.judge(detector).metrics()
+
+    def cut_again(self, plan: Plan) -> tuple[Detector, Repair | None]:
+        """Make an earlier cut, and repair what is left if that was asked for."""
+        return replay(plan, self.detector, self._calibration, self.settings.repair_again)
 
     def cut(self) -> PruneResult:
         """Take out blocks, if any are to go, and prune."""
@@ -248,17 +258,47 @@ class _Job:
 
 def _cut(job: _Job, run: Run) -> None:
     """Prune, judge and write, and fill the run's report."""
-    settings, detector, images = job.settings, job.detector, job.images
-    dense_metrics = {} if images is None else images.judge(detector).metrics()
+    dense_metrics = job.judge(job.detector)
     result = job.cut()
     smaller = cast(Detector, result.model)
     log.info("%s", result.table())
-    detectors = {"before": detector, "after": smaller}
-    metrics = {
-        "before": dense_metrics,
-        "after": {} if images is None else images.judge(smaller).metrics(),
+    run.report = {
+        **_write(job, run, smaller, result.plan, dense_metrics),
+        **selection_facts(result.selection),
+        "carriers": None
+        if result.carried is None
+        else {"groups": list(result.carried.groups), "residual": result.carried.residual},
+        "pinned": dict(result.pinned),
+        "error": result.error,
+        "repair": None if result.repair is None else asdict(result.repair),
+        "latency_prediction": _check_prediction(job, result, smaller),
     }
-    sides = _sides(detectors, metrics, settings, job.side)
+
+
+def _cut_again(job: _Job, run: Run, path: Path) -> None:
+    """Cut as an earlier plan says, judge and write, and fill the run's report."""
+    run.add_input("plan", path)
+    plan = read_plan(path)
+    dense_metrics = job.judge(job.detector)
+    smaller, repair = job.cut_again(plan)
+    log.info("%s", plan.table())
+    run.report = {
+        **_write(job, run, smaller, plan, dense_metrics),
+        "widths": [vars(width) for width in plan.widths],
+        "repair": None if repair is None else asdict(repair),
+    }
+
+
+def _write(
+    job: _Job, run: Run, smaller: Detector, plan: Plan, dense_metrics: dict[str, Any]
+) -> dict[str, object]:
+    """Judge and write the smaller detector and its plan; return what the report says of both."""
+    sides = compare_sides(
+        {"before": job.detector, "after": smaller},
+        {"before": dense_metrics, "after": job.judge(smaller)},
+        job.device,
+        job.side if job.settings.latency else None,
+    )
     step = Step("prune", run.settings, job.checkpoint.sha256, sides["after"].metrics)
     save_weights(
         smaller,
@@ -266,22 +306,14 @@ def _cut(job: _Job, run: Run) -> None:
         history=(*job.checkpoint.history, step),
         licence=job.checkpoint.licence,
     )
-    result.plan.save(run.path(PLAN))
-    log.info("%s", steps_table(f"before and after: {run.path(PRUNED)}", _rows(sides)))
-    run.report = {
+    plan.save(run.path(PLAN))
+    log.info("%s", sides_table(f"before and after: {run.path(PRUNED)}", sides))
+    return {
         "weights": str(run.path(PRUNED)),
         "plan": str(run.path(PLAN)),
         "before": sides["before"].facts(),
         "after": sides["after"].facts(),
-        **selection_facts(result.selection),
-        "carriers": None
-        if result.carried is None
-        else {"groups": list(result.carried.groups), "residual": result.carried.residual},
-        "blocks": list(result.plan.blocks),
-        "pinned": dict(result.pinned),
-        "error": result.error,
-        "repair": None if result.repair is None else asdict(result.repair),
-        "latency_prediction": _check_prediction(job, result, smaller),
+        "blocks": list(plan.blocks),
     }
 
 
@@ -321,61 +353,3 @@ def selection_facts(selection: Selection) -> dict[str, object]:
         "widths": [vars(width) for width in selection.widths],
         "apart": dict(selection.apart),
     }
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One side of the comparison."""
-
-    model: dict[str, Any]
-    file_mb: float
-    latency_ms: float | None
-    metrics: dict[str, Any]
-
-    def facts(self) -> dict[str, object]:
-        return {
-            **self.model,
-            "file_mb": self.file_mb,
-            "latency_ms": self.latency_ms,
-            "metrics": self.metrics or None,
-        }
-
-
-def _sides(
-    detectors: Mapping[str, Detector],
-    metrics: Mapping[str, dict[str, Any]],
-    settings: PruneConfig,
-    side: int,
-) -> dict[str, _Side]:
-    """Put together what is known of both detectors; they are timed in one interleaved run."""
-    latency = _latency(detectors, settings, side) if settings.latency else {}
-    return {
-        name: _Side(
-            model_facts(detector), stored_megabytes(detector), latency.get(name), metrics[name]
-        )
-        for name, detector in detectors.items()
-    }
-
-
-def _latency(
-    detectors: Mapping[str, Detector], settings: PruneConfig, side: int
-) -> dict[str, float]:
-    device = select_device(settings.device)
-    runners = {name: TorchRunner(fuse(d), device, "fp32") for name, d in detectors.items()}
-    measured = measure_latency(runners, (side, side))
-    return {name: latency.median_ms for name, latency in measured.items()}
-
-
-def _rows(sides: Mapping[str, _Side]) -> list[StepRow]:
-    return [
-        StepRow(
-            step=name,
-            map50=side.metrics.get("map50"),
-            map50_95=side.metrics.get("map50_95"),
-            params=side.model["params"],
-            gflops=side.model["gflops"],
-            file_mb=side.file_mb,
-            latency_ms={} if side.latency_ms is None else {"torch fp32": side.latency_ms},
-        )
-        for name, side in sides.items()
-    ]

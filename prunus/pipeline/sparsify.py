@@ -10,6 +10,7 @@ from prunus.model.nm import nm_table, speed_note
 from prunus.pipeline.models import model_facts
 from prunus.prune.masks.choose import sparsify as set_to_zero
 from prunus.prune.masks.config import SparsifyConfig
+from prunus.prune.masks.like import set_zeros_like_
 from prunus.prune.masks.methods import find_method
 from prunus.prune.masks.report import Sparsity
 from prunus.prune.masks.size import FORMAT, compressed_bytes
@@ -29,14 +30,18 @@ def sparsify(settings: SparsifyConfig) -> dict[str, object]:
         checkpoint = load_weights(settings.weights)
         detector = checkpoint.detector
         before = compressed_bytes(fuse(detector).state_dict())
-        sparsity = set_to_zero(
-            detector,
-            settings.share,
-            pattern=pattern,
-            method=settings.method,
-            scope=settings.scope,
-            seed=settings.seed,
-        )
+        if settings.like is not None:
+            run.add_input("like", settings.like)
+            sparsity = set_zeros_like_(detector, load_weights(settings.like).detector)
+        else:
+            sparsity = set_to_zero(
+                detector,
+                settings.share,
+                pattern=pattern,
+                method=settings.method,
+                scope=settings.scope,
+                seed=settings.seed,
+            )
         after = compressed_bytes(fuse(detector).state_dict())
         _say(sparsity, before, after)
         save_weights(

@@ -5,11 +5,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from prunus.core.config import setting
+from prunus.core.config import flags_of, setting
 from prunus.core.runs import RunSettings
 from prunus.core.shares import Share as Share
 
 Row = Annotated[int, Field(ge=0)]
+
+BUDGETS = ("percent", "params", "flops", "latency_ms", "speedup")
+DECIDED_BY_A_PLAN = (
+    *BUDGETS,
+    "criterion",
+    "scope",
+    "sensitivity",
+    "round_to",
+    "min_channels",
+    "max_layer_percent",
+    "keep",
+    "remove_blocks",
+    "carriers",
+    "dry_run",
+)
 
 
 class PruneConfig(RunSettings):
@@ -18,6 +33,11 @@ class PruneConfig(RunSettings):
     weights: Path = setting(..., "model to prune: .safetensors or official .pt")
     data: Path | None = setting(
         None, "data set YAML: calibrates and repairs on train, judges before and after on val"
+    )
+    plan: Path | None = setting(
+        None,
+        "plan.json of an earlier pruning, to make the same cut on other weights of the same "
+        "architecture, such as those of an early epoch; repaired only if --repair is given",
     )
     percent: Share | None = setting(
         None,
@@ -84,9 +104,28 @@ class PruneConfig(RunSettings):
     seed: int = setting(0, "seed of everything random", ge=0)
 
     @model_validator(mode="after")
+    def _plan_decides_alone(self) -> "PruneConfig":
+        if self.plan is None:
+            return self
+        fields = type(self).model_fields
+        given = [name for name in DECIDED_BY_A_PLAN if getattr(self, name) != fields[name].default]
+        if given:
+            flags = " and ".join(flags_of(name, fields[name])[0] for name in given)
+            raise ValueError(f"{flags}: --plan says already what goes. Leave out one of them.")
+        if self.repair_again != "none" and not (self.data and self.calibration_images):
+            raise ValueError(
+                f"--repair {self.repair_again}: looks at training images. Give --data."
+            )
+        return self
+
+    @property
+    def repair_again(self) -> Literal["ridge", "bn", "none"]:
+        """Return how a cut by `plan` is repaired: not at all, unless that was asked for."""
+        return self.repair if "repair" in self.model_fields_set else "none"
+
+    @model_validator(mode="after")
     def _has_one_budget(self) -> "PruneConfig":
-        budgets = ("percent", "params", "flops", "latency_ms", "speedup")
-        given = [f"--{name.replace('_', '-')}" for name in budgets if getattr(self, name)]
+        given = [f"--{name.replace('_', '-')}" for name in BUDGETS if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"give one budget, not {' and '.join(given)}.")
         if self.remove_blocks and not (self.data and self.calibration_images):

@@ -54,6 +54,10 @@ def _maybe_none(value: object) -> object:
     return None if value in ("", "None", "none") else value
 
 
+def _lower_or_none(value: object) -> object:
+    return _maybe_none(value.lower() if isinstance(value, str) else value)
+
+
 OptionalPath = Annotated[Path | None, BeforeValidator(_maybe_none)]
 
 
@@ -68,6 +72,9 @@ class TrainConfig(SingleValues):
         None, "weights to start from: .safetensors or official .pt; empty to start from scratch"
     )
     cfg: str = setting("", "architecture to start from scratch with, such as yolov5n", "--cfg")
+    fresh: bool = setting(
+        False, "take only the shape of --weights, such as a pruned one, and begin from scratch"
+    )
     image_size: int = setting(640, "side of the images", "--img", "--imgsz", "--img-size", ge=32)
     batch_size: int = setting(
         16,
@@ -75,6 +82,13 @@ class TrainConfig(SingleValues):
         "--batch",
         "--batch-size",
         ge=MEASURED_BATCH,
+    )
+    activation: Annotated[
+        Literal["silu", "relu", "hardswish", "leaky_relu"] | None, BeforeValidator(_lower_or_none)
+    ] = setting(
+        None,
+        "what every convolution block ends in from the first step on: silu, relu, hardswish or "
+        "leaky_relu; without it, as the weights say",
     )
     epochs: int = setting(100, "epochs to train", ge=1)
     hyp: Annotated[Hyperparameters, BeforeValidator(read_hyperparameters)] = setting(

@@ -12,9 +12,10 @@ from prunus.core.distributed import ALONE, Processes
 from prunus.core.errors import TrainingError
 from prunus.data.index import ImageIndex, build_index
 from prunus.data.spec import read_data
-from prunus.model.build import build_detector
+from prunus.model.build import build_detector, renew_
 from prunus.model.detector import Detector
 from prunus.model.spec import read_arch
+from prunus.model.swap import set_activation_
 from prunus.train.checkpoint import LAST, STATE, detector_of, newest_state
 from prunus.train.config import TrainConfig
 from prunus.train.distill import check_teacher
@@ -171,11 +172,25 @@ def starting_point(settings: TrainConfig, names: tuple[str, ...]) -> tuple[Detec
         raise TrainingError(
             "give either --weights FILE to start from, or --cfg yolov5n to start from scratch."
         )
+    detector, origin = _untouched_start(settings, names)
+    if settings.activation not in (None, detector.spec.activation):
+        log.info("activation: %s instead of %s", settings.activation, detector.spec.activation)
+        set_activation_(detector, settings.activation)
+    return detector, origin
+
+
+def _untouched_start(settings: TrainConfig, names: tuple[str, ...]) -> tuple[Detector, Origin]:
+    """Return it with the activation that its weights or architecture have."""
     if settings.weights is None:
+        if settings.fresh:
+            raise TrainingError("--fresh: takes the shape of --weights. Give them.")
         return build_detector(read_arch(settings.cfg), names), Origin()
     checkpoint = load_weights(settings.weights)
     detector = checkpoint.detector
     if detector.names != names:
         detector, carried = adapt_classes(detector, names)
         log.info("%s: other classes than the data set's: %s", settings.weights, carried.summary())
+    if settings.fresh:
+        renew_(detector)
+        log.info("%s: its shape with fresh weights", settings.weights)
     return detector, Origin(checkpoint.history, checkpoint.licence, checkpoint.sha256)

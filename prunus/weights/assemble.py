@@ -14,7 +14,7 @@ from prunus.model.detector import Detector
 from prunus.model.spec import ArchSpec, arch_from_mapping
 from prunus.weights.fit import UNBUILDABLE, first_line, prove_fit
 from prunus.weights.inert import shown
-from prunus.weights.widths import adopt_shapes_
+from prunus.weights.widths import adopt_pairs_, adopt_shapes_
 
 WHERE = "its architecture"
 MAX_MULTIPLE = 8.0
@@ -46,6 +46,7 @@ def assemble(
             detector = build_detector(spec, names)
     except UNBUILDABLE as error:
         raise WeightsError(f"{WHERE} cannot be built: {first_line(error)}") from error
+    adopt_pairs_(detector, tensors)
     _check_same_names(detector, tensors)
     adopt_shapes_(detector, tensors)
     _check_values(detector, tensors)

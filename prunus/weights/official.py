@@ -22,12 +22,13 @@ OFFICIAL_LICENCE = (
     "AGPL-3.0 for weights published by Ultralytics and weights trained from them: they keep their "
     "own terms, whatever program reads them"
 )
-ACTIVATION = "torch.nn.modules.activation SiLU"
+ACTIVATION = "act"
 COMPARED: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("stride", "padding", "dilation", "groups"),
     nn.BatchNorm2d: ("eps",),
     nn.MaxPool2d: ("kernel_size", "stride", "padding"),
     nn.Upsample: ("scale_factor", "mode"),
+    nn.LeakyReLU: ("negative_slope",),
     Bottleneck: ("add",),
 }
 """Attributes that change what a layer computes, beside its tensors."""
@@ -68,11 +69,8 @@ def _check_layers(detector: Detector, layers: dict[str, Record]) -> None:
     """Each layer must compute what ours does: same strides, paddings, epsilon, activation."""
     for name, layer in detector.named_modules():
         record = layers.get(name)
-        if isinstance(layer, nn.SiLU) and (record is None or record.name != ACTIVATION):
-            theirs = "none" if record is None else shown(dotted(record.name))
-            raise WeightsError(
-                f"{name}: Prunus builds YOLOv5 with SiLU only, the file has {theirs}."
-            )
+        if name.rpartition(".")[2] == ACTIVATION:
+            _check_activation(name, layer, record)
         state = record.state if record is not None else None
         for key in COMPARED.get(type(layer), ()):
             found = state.get(key) if isinstance(state, dict) else None
@@ -81,6 +79,14 @@ def _check_layers(detector: Detector, layers: dict[str, Record]) -> None:
                     f"{name}: its rows need {key} {getattr(layer, key)}, the file has another: it "
                     "was made by other code than YOLOv5 v6.0 to v7.0."
                 )
+
+
+def _check_activation(name: str, layer: nn.Module, record: Record | None) -> None:
+    """The activation must be the one that the embedded YAML names; SiLU where it names none."""
+    ours = type(layer).__name__
+    if record is None or record.name != f"torch.nn.modules.activation {ours}":
+        theirs = "none" if record is None else shown(dotted(record.name))
+        raise WeightsError(f"{name}: its rows need {ours}, the file has {theirs}.")
 
 
 def _same(ours: object, theirs: object) -> bool:

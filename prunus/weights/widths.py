@@ -1,4 +1,4 @@
-"""Layers given the widths of their tensors: what makes a pruned model load like any other."""
+"""Layers given the form of their tensors: what makes a pruned model load like any other."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from prunus.core.errors import WeightsError
 from prunus.model.blocks import ConvBlock
 from prunus.model.detector import Detector
+from prunus.model.factors import pair_like
 
 
 def adopt_shapes_(detector: Detector, tensors: Mapping[str, Tensor]) -> None:
@@ -17,6 +18,7 @@ def adopt_shapes_(detector: Detector, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsError: A tensor has another kernel or number of dimensions than its layer.
     """
+    adopt_pairs_(detector, tensors)
     for name, layer in detector.named_modules():
         if isinstance(layer, nn.Conv2d):
             _adopt_conv(layer, name, tensors)
@@ -28,6 +30,18 @@ def adopt_shapes_(detector: Detector, tensors: Mapping[str, Tensor]) -> None:
         if isinstance(layer, ConvBlock) and isinstance(layer.bn, nn.BatchNorm2d):
             _check_width(f"{name}.bn", layer.bn.num_features, layer.conv.out_channels)
     _check_head(detector, tensors)
+
+
+def adopt_pairs_(detector: Detector, tensors: Mapping[str, Tensor]) -> None:
+    """Make two convolutions, in place, of each block's one for which there are the tensors of two.
+
+    Their widths are still to be adopted.
+    """
+    for name, block in list(detector.named_modules()):
+        if not (isinstance(block, ConvBlock) and isinstance(block.conv, nn.Conv2d)):
+            continue
+        if f"{name}.conv.weight" not in tensors and f"{name}.conv.narrow.weight" in tensors:
+            block.conv = pair_like(block.conv, rank=1)
 
 
 def _adopt_conv(conv: nn.Conv2d, name: str, tensors: Mapping[str, Tensor]) -> None:

@@ -13,9 +13,11 @@ from torch import nn
 
 import prunus
 from prunus.core.errors import PrunusError, WeightsError
+from prunus.model.activations import ACTIVATIONS
 from prunus.model.cost import count_parameters
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
+from prunus.model.swap import with_activation
 from prunus.weights import native
 from prunus.weights.files import load_weights
 from prunus.weights.native import Step, save_weights
@@ -70,6 +72,36 @@ def test_a_pruned_detector_keeps_its_widths(tmp_path: Path, narrow_detector: Det
     assert loaded.model[0].conv.out_channels == loaded.model[0].bn.num_features == 5
     assert loaded.model[1].conv.in_channels == 5
     assert count_parameters(loaded) == count_parameters(narrow_detector)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_activation_comes_back_and_silu_is_not_spoken_of(
+    name: str, tmp_path: Path, narrow_detector: Detector
+) -> None:
+    other = with_activation(narrow_detector, name)
+    path = tmp_path / "other.safetensors"
+    save_weights(other, path)
+    architecture = header_of(path)[0]["architecture"]
+    plain = ["family", "depth_multiple", "width_multiple", "anchors", "backbone", "head"]
+    assert [key for key in architecture if key != "activation"] == plain
+    assert architecture.get("activation") == (
+        None if name == "silu" else ACTIVATIONS[name].spelling
+    )
+    loaded = load_weights(path).detector
+    assert loaded.spec.activation == name
+    assert_same(loaded, other)
+
+
+def test_an_unknown_activation_in_a_header_is_refused(
+    tmp_path: Path, small_detector: Detector
+) -> None:
+    path = tmp_path / "odd.safetensors"
+    save_weights(small_detector, path)
+    content, tensors = header_of(path)
+    content["architecture"]["activation"] = "nn.Relu6()"
+    rewrite(path, content, tensors)
+    with pytest.raises(WeightsError, match=r"no activation 'nn\.Relu6\(\)'\. Did you mean 'relu"):
+        load_weights(path)
 
 
 def without_bottlenecks(detector: Detector) -> Detector:

@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from prunus.core.errors import WeightsError
+from prunus.model.activations import ACTIVATIONS
 from prunus.model.build import build_detector
 from prunus.model.cost import count_parameters
 from prunus.model.detector import Detector
 from prunus.model.spec import arch_from_mapping, read_arch
+from prunus.model.swap import with_activation
 from prunus.weights.files import load_weights
 
 
@@ -185,6 +187,24 @@ def test_a_model_pruned_by_hand_keeps_its_widths(
     assert_same(loaded, narrow_detector)
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_checkpoint_of_another_activation_is_read(
+    name: str, tmp_path: Path, small_detector: Detector, official: Any
+) -> None:
+    other = with_activation(small_detector, name)
+    loaded = load_weights(save(tmp_path / "other.pt", {"model": official(other)})).detector
+    assert loaded.spec.activation == name
+    assert_same(loaded, other)
+
+
+def test_another_slope_is_refused(tmp_path: Path, small_detector: Detector, official: Any) -> None:
+    model = official(with_activation(small_detector, "leaky_relu"))
+    model.model[0].act = nn.LeakyReLU(0.2)
+    path = save(tmp_path / "steep.pt", {"model": model})
+    with pytest.raises(WeightsError, match=r"model\.0\.act: its rows need negative_slope 0\.1"):
+        load_weights(path)
+
+
 def test_reading_leaves_the_random_state_alone(
     tmp_path: Path, small_detector: Detector, official: Any
 ) -> None:
@@ -227,8 +247,10 @@ def weights(*shape: int, fill: float = 0.0) -> nn.Parameter:
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("model.0.act", nn.LeakyReLU(0.1), r"model\.0\.act: .*SiLU only.*LeakyReLU"),
-        ("yaml.activation", "nn.ReLU()", r"activation of its own.*SiLU only"),
+        ("model.0.act", nn.LeakyReLU(0.1), r"model\.0\.act: its rows need SiLU, .*LeakyReLU"),
+        ("yaml.activation", "nn.ReLU()", r"model\.0\.act: its rows need ReLU, .*SiLU"),
+        ("yaml.activation", "nn.ReLo()", r"no activation 'nn\.ReLo\(\)'\. Did you mean 'relu"),
+        ("yaml.activation", ["nn.ReLU()"], r"no activation \['nn\.ReLU\(\)'\]\. Give one of"),
         ("model.0.bn.eps", 1e-5, r"model\.0\.bn: its rows need eps 0\.001, the file has another"),
         ("model.0.conv.padding", (0, 0), r"model\.0\.conv: its rows need padding \(2, 2\)"),
         ("model.4.m.kernel_size", 3, r"model\.4\.m: its rows need kernel_size 5"),

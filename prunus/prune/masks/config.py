@@ -5,11 +5,12 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from prunus.core.config import setting
+from prunus.core.config import flags_of, setting
 from prunus.core.runs import RunSettings
 from prunus.core.shares import PatternText, Share
 
 DEFAULT_AMOUNT = 0.3
+DECIDED_BY_LIKE = ("amount", "nm", "method", "scope", "seed")
 
 
 class SparsifyConfig(RunSettings):
@@ -25,6 +26,11 @@ class SparsifyConfig(RunSettings):
     nm: PatternText | None = setting(
         None, "N:M such as 2:4 instead of a share: N of every M input channels' weights stay"
     )
+    like: Path | None = setting(
+        None,
+        "take the zeros of these weights instead, such as what sparsify made of a later epoch; the "
+        "same architecture, classes and widths",
+    )
     method: str = setting("l1", "how weights are ranked: l1 or random")
     scope: Literal["layer", "global"] = setting(
         "layer", "this share of each layer, or of all together"
@@ -33,6 +39,11 @@ class SparsifyConfig(RunSettings):
 
     @model_validator(mode="after")
     def _asks_for_one_thing(self) -> "SparsifyConfig":
+        fields = type(self).model_fields
+        given = [name for name in DECIDED_BY_LIKE if getattr(self, name) != fields[name].default]
+        if self.like is not None and given:
+            flags = " and ".join(flags_of(name, fields[name])[0] for name in given)
+            raise ValueError(f"{flags}: --like says already what goes. Leave out one of them.")
         if self.nm is not None and self.amount is not None:
             raise ValueError(
                 f"--nm {self.nm} fixes the share of zeros itself. Leave out --amount, or --nm."
@@ -45,5 +56,6 @@ class SparsifyConfig(RunSettings):
 
     @property
     def share(self) -> float | None:
-        """Return the share of zeros that is wanted; None where a pattern is."""
-        return DEFAULT_AMOUNT if self.amount is None and self.nm is None else self.amount
+        """Return the share of zeros that is wanted; None where a pattern or a file says it."""
+        said = self.nm is not None or self.like is not None
+        return DEFAULT_AMOUNT if self.amount is None and not said else self.amount
