@@ -1,12 +1,12 @@
 """`prunus compress`: the main job, in one command."""
 
-from prunus.pipeline.config import CompressConfig
+from prunus.pipeline.compress.config import CompressConfig
 
 SETTINGS = CompressConfig
 
 
 def run(settings: CompressConfig) -> dict[str, object]:
-    from prunus.pipeline.compress import (
+    from prunus.pipeline.compress.run import (
         compress,
     )  # late: torch loads only once the settings are right
 

@@ -91,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Settings]) -> None
             form = {**form, "nargs": "?", "const": extra["bare"]}
         common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
         if not flags[0].startswith("-"):  # may stand alone, as in `prunus inspect W`
-            parser.add_argument(name, nargs="?", metavar=flags[0], **common)
+            number = "*" if form.get("nargs") == "+" else "?"
+            parser.add_argument(name, nargs=number, metavar=flags[0], **common)
             flags = flags[1:]
         parser.add_argument(*flags, dest=name, **common, **form)
 

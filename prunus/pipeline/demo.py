@@ -2,8 +2,9 @@
 
 from prunus.core.config import parse
 from prunus.data.scenes.write import write_demo
-from prunus.pipeline.compress import compress
-from prunus.pipeline.config import CompressConfig, DemoConfig
+from prunus.pipeline.compress.config import CompressConfig
+from prunus.pipeline.compress.run import compress
+from prunus.pipeline.config import DemoConfig
 
 VALIDATION_SHARE = 4
 """One validation and one test image for so many training images."""
@@ -25,7 +26,13 @@ def demo(settings: DemoConfig) -> dict[str, object]:
     return compress(parse(CompressConfig, values, "demo"))
 
 
-CLASSIC = {"criterion": "bn_scale", "repair": "bn"}
+CLASSIC = {
+    "criterion": "bn_scale",
+    "repair": "bn",
+    "scope": "layer",
+    "round_to": 16,
+    "int8": False,
+}
 """After the training for sparsity, which the tour shows."""
 
 
@@ -35,7 +42,7 @@ SHARED = (
     "exist_ok",
     "out",
     "image_size",
-    "epochs",
+    "adapt_epochs",
     "sparsity_epochs",
     "finetune_epochs",
     "percent",

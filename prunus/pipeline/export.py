@@ -23,6 +23,7 @@ def export(settings: ExportConfig) -> dict[str, object]:
                     "seconds": result.seconds,
                 }
                 for result in results
-            ]
+            ],
+            "paths": {result.format: str(result.path) for result in results},
         }
         return run.finish()

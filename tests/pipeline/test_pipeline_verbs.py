@@ -194,22 +194,28 @@ def test_data_check_names_each_problem(orchard: Path, tmp_path: Path) -> None:
 def test_compress_ends_with_a_table_and_a_picture(orchard: Path, tmp_path: Path) -> None:
     report = run(
         tmp_path / "c", "compress", "--data", orchard, "--cfg", "yolov5n", "--img", SIDE,
-        "--epochs", 1, "--sparsity-epochs", 1, "--finetune-epochs", 1, "--batch", 4,
-        "--nominal-batch", 4, "--percent", 0.4, "--repeats", 3,
+        "--adapt-epochs", 1, "--sparsity-epochs", 1, "--finetune-epochs", 1, "--batch", 4,
+        "--nominal-batch", 4, "--percent", 0.4, "--repeats", 3, "--no-int8",
     )  # fmt: skip
-    for side in ("before", "after"):
-        assert set(report[side]["latency_ms_by_runtime"]) == {"torch", "onnx"}
-        assert report[side]["latency_ms"] == report[side]["latency_ms_by_runtime"]["onnx"]
-        assert set(report[side]["metrics"]["coco"]) == COCO_KEYS
-        assert report[side]["test_metrics"]["images"] == 2
-    assert report["after"]["params"] < 0.8 * report["before"]["params"]
+    models = {model["role"]: model for model in report["models"]}
+    assert set(models) == {"parent", "longer", "result"}
+    for model in models.values():
+        assert set(model["latency_ms_by_runtime"]) == {"torch fp32", "onnx fp32"}
+        assert set(model["metrics"]["coco"]) == COCO_KEYS
+        assert model["test_metrics"]["images"] == 2
+    assert models["result"]["params"] < 0.8 * models["parent"]["params"]
     assert [row["step"] for row in report["steps"]] == [
         "adapted, dense",
+        "dense, 2 more",
         "trained for sparsity",
         "pruned",
         "fine-tuned, pruned",
     ]
+    assert report["verdict"]["met"] is None, "ten training images promise nothing"
+    assert "far too few" in report["verdict"]["sentence"]
     folder = tmp_path / "c"
-    assert (folder / "steps.md").read_text().count("\n") == 6
+    assert (folder / "steps.md").read_text().count("\n") == 7
     for name in ("dense.onnx", "pruned.onnx", "pruned.safetensors", "before-after.jpg"):
         assert (folder / name).stat().st_size > 1000
+    assert [stage["name"] for stage in report["stages"]][:3] == ["adapt", "val-dense", "longer"]
+    assert "weights: ${adapt.best}" in (folder / "recipe.yaml").read_text()

@@ -1,0 +1,175 @@
+"""One attempt: cut toward a factor, in rounds, each measured, repaired and fine-tuned."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from prunus.core.console import log
+from prunus.core.errors import PruningError
+from prunus.pipeline.chain.stage import FOLDER, Done
+from prunus.pipeline.compress.search import Trial
+from prunus.pipeline.compress.target import CLOSE_ENOUGH
+from prunus.pipeline.compress.work import Model, Work
+
+MOST_CUTS = 3
+"""Cuts for one factor: predictions are right within a tenth, so the second one mostly fits."""
+LEAST_CUT = 1.02
+SAVED = "epoch{}.safetensors"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is cut, and what it is judged against.
+
+    Attributes:
+        dense: The adapted model.
+        fair: The one that the drop is counted from.
+        teacher: The best dense one, for the fine-tune.
+        options: Verbs that change a cut before its fine-tune, each with its settings; they were
+            seen to make the runtime faster.
+        gain: How many times as fast they make the dense model.
+    """
+
+    dense: Model
+    fair: Model | None
+    teacher: Model
+    options: tuple[tuple[str, dict[str, Any]], ...] = ()
+    gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A model with fewer channels, not yet trained, and how far it has come from the dense one."""
+
+    made: Done
+    factor: float
+
+
+class Cutter:
+    """Makes attempts."""
+
+    def __init__(self, work: Work, subject: Subject, adapted: Done | None) -> None:
+        self._work, self._subject, self._adapted = work, subject, adapted
+
+    def attempt(self, factor: float, number: int) -> Trial:
+        """Cut to a factor, train and judge; a cut that cannot be made is a trial without result."""
+        work, before = self._work, set(self._work.chain.done)
+        log.info("\n== attempt %d: %s", number, work.target.describe(factor))
+        try:
+            made, achieved = self._rounds(factor, number)
+        except PruningError as error:
+            log.warning("attempt %d: %s", number, error)
+            return Trial(factor, 1.0, None, None, accepted=False, why=str(error))
+        name = f"pruned-{number}"
+        fair = self._subject.fair
+        place = "best" if made.stage.verb == "train" else "weights"
+        judged = work.judge(name, made.file(place), beside=None if fair is None else fair.val)
+        found = float(judged.report["metrics"]["map50_95"])
+        drop = None if fair is None else 100 * (fair.map50_95 - found)
+        limit = work.target.max_drop
+        stages = tuple(name for name in work.chain.done if name not in before)
+        return Trial(
+            factor,
+            achieved,
+            found,
+            drop,
+            limit is None or (drop is not None and drop <= limit),
+            work.schedule.rounds,
+            (*stages[:-1], made.stage.name, judged.stage.name),
+        )
+
+    def _rounds(self, factor: float, number: int) -> tuple[Done, float]:
+        schedule = self._work.schedule
+        start, place, achieved = self._subject.dense.file, "best", 1.0
+        made: Done | None = None
+        for round_number in range(1, schedule.rounds + 1):
+            name = str(number) if schedule.rounds == 1 else f"{number}-{round_number}"
+            if schedule.sparsity:
+                start = self._sparse(start, name, round_number)
+            goal = factor ** (round_number / schedule.rounds)
+            cut = self._cut(start, goal, achieved, name)
+            achieved, epochs = cut.factor, _part(schedule.finetune, round_number, schedule.rounds)
+            made, place = cut.made, "weights"
+            if epochs:
+                made, place = self._finetune(cut.made, name, epochs), "best"
+            start = made.file(place)
+        assert made is not None
+        return made, achieved
+
+    def _sparse(self, start: str, name: str, round_number: int) -> str:
+        """Pull gammas to zero. The last epoch counts: the best one is usually early, so dense."""
+        schedule = self._work.schedule
+        name = "sparsity" if round_number == 1 else f"sparsity-{name}"
+        if name in self._work.chain.done:
+            return self._work.chain.done[name].file("last")
+        epochs = _part(schedule.sparsity, round_number, schedule.rounds)
+        pull = self._work.settings.sparsity
+        return self._work.train(name, epochs, weights=start, sparsity=pull).file("last")
+
+    def _cut(self, start: str, goal: float, achieved: float, name: str) -> _Cut:
+        """Cut until the measured factor over the dense model is the goal, or as near as it gets."""
+        target = self._work.target
+        gain = self._subject.gain if achieved == 1 else 1.0
+        asked = goal / (achieved * gain)
+        for number in range(1, MOST_CUTS + 1):
+            stage = name if number == 1 else f"{name}-again{number - 1}"
+            cut = self._prune(start, asked, stage) if asked > LEAST_CUT else None
+            made = self._changed(start, cut, stage)
+            dense, costs = self._work.costs(
+                f"time-{stage}", self._subject.dense.file, made.file("weights")
+            )
+            reached = target.measured(dense, costs)
+            if reached is None or reached >= goal * CLOSE_ENOUGH or number == MOST_CUTS:
+                break
+            log.info("%s: %s asked, %.3f measured", stage, f"{goal:.3f}", reached)
+            asked *= goal / reached
+        return _Cut(made, goal if reached is None else reached)
+
+    def _prune(self, start: str, asked: float, name: str) -> Done:
+        settings = self._work.settings
+        return self._work.chain.do(
+            f"prune-{name}",
+            "prune",
+            weights=start,
+            criterion=settings.criterion,
+            scope=settings.scope,
+            round_to=settings.round_to,
+            repair=settings.repair,
+            seed=settings.seed,
+            latency=False,
+            **self._work.target.budget(asked),
+        )
+
+    def _changed(self, start: str, cut: Done | None, name: str) -> Done:
+        """Rewind a cut, and apply the options that were accepted."""
+        work, epoch = self._work, self._work.settings.rewind
+        made = cut
+        if cut is not None and epoch is not None and self._adapted is not None:
+            early = f"{self._adapted.file(FOLDER)}/{SAVED.format(epoch)}"
+            made = work.chain.do(
+                f"rewind-{name}", "prune", weights=early, plan=cut.file("plan"), latency=False
+            )
+        for verb, values in self._subject.options:
+            weights = start if made is None else made.file("weights")
+            made = work.chain.do(f"{verb}-{name}", verb, weights=weights, **values)
+        if made is None:
+            raise PruningError("the target asks for no cut: the model is there already.")
+        return made
+
+    def _finetune(self, cut: Done, name: str, epochs: int) -> Done:
+        """Train the cut, with a dense model as its teacher; it keeps its shape."""
+        teacher = self._subject.teacher.file if self._work.settings.distill else None
+        return self._work.train(
+            f"finetune-{name}",
+            epochs,
+            weights=cut.file("weights"),
+            teacher=teacher,
+            auto_anchor=None if teacher is None else False,
+        )
+
+
+def _part(epochs: int, number: int, rounds: int) -> int:
+    """Return the epochs of a round: the last one gets half, the others share the rest."""
+    if rounds == 1:
+        return epochs
+    early = epochs // 2 // (rounds - 1)
+    return early if number < rounds else epochs - early * (rounds - 1)

@@ -1,0 +1,127 @@
+"""How many epochs, rounds and cuts a run may spend."""
+
+from dataclasses import dataclass, replace
+
+from prunus.core.console import log
+from prunus.core.errors import ConfigError
+from prunus.pipeline.compress.config import CompressConfig
+
+
+@dataclass(frozen=True)
+class Effort:
+    """A preset of `--effort`.
+
+    Attributes:
+        adapt: Epochs of the dense model.
+        finetune: Epochs of the pruned one.
+        rounds: Cuts on the way to a target.
+        attempts: Targets that are tried.
+        from_scratch: Whether the pruned shape is trained from fresh weights as well.
+        int8: Whether models are quantized.
+    """
+
+    adapt: int
+    finetune: int
+    rounds: int = 1
+    attempts: int = 1
+    from_scratch: bool = False
+    int8: bool = True
+
+
+EFFORTS = {
+    "quick": Effort(adapt=40, finetune=50, int8=False),
+    "normal": Effort(adapt=100, finetune=150, attempts=3),
+    "thorough": Effort(adapt=200, finetune=300, rounds=2, attempts=6, from_scratch=True),
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What is planned.
+
+    Attributes:
+        adapt: Epochs of the dense model.
+        sparsity: Epochs of sparsity training, over all rounds.
+        finetune: Epochs of fine-tuning, over all rounds.
+        rounds: Cuts on the way to a target.
+        attempts: Targets that are tried, at most.
+        from_scratch: Whether the pruned shape is trained from fresh weights as well.
+        int8: Whether models are quantized.
+        comparisons: How many dense models are trained on, as long as the pruned one.
+        limit: Epochs of all trainings together, if there is a limit.
+    """
+
+    adapt: int
+    sparsity: int
+    finetune: int
+    rounds: int
+    attempts: int
+    from_scratch: bool
+    int8: bool
+    comparisons: int
+    limit: int | None
+
+    @property
+    def extra(self) -> int:
+        """Return the epochs that a pruned model gets after the adaptation."""
+        return self.sparsity + self.finetune
+
+    @property
+    def least(self) -> int:
+        """Return the epochs of a run with one attempt."""
+        whole = self.adapt + self.extra
+        return whole + self.comparisons * self.extra + self.from_scratch * whole
+
+    def sentence(self) -> str:
+        parts = [f"adapt {self.adapt} epochs"]
+        parts += [f"pull on gammas {self.sparsity}"] if self.sparsity else []
+        parts += [f"fine-tune {self.finetune}"]
+        text = f"{', '.join(parts)}; {self.rounds} round(s), up to {self.attempts} cut(s)"
+        return f"{text}; {self.least} epochs with one cut"
+
+
+def schedule_of(settings: CompressConfig) -> Schedule:
+    """Return what `--effort` plans, changed by the flags that say more, within `--epochs`.
+
+    Raises:
+        ConfigError: `--epochs` are too few for one of each.
+    """
+    effort = EFFORTS[settings.effort]
+    plan = Schedule(
+        adapt=_first(settings.adapt_epochs, effort.adapt),
+        sparsity=settings.sparsity_epochs,
+        finetune=_first(settings.finetune_epochs, effort.finetune),
+        rounds=_first(settings.rounds, effort.rounds),
+        attempts=_first(settings.attempts, effort.attempts),
+        from_scratch=bool(_first(settings.from_scratch, effort.from_scratch)),
+        int8=settings.int8 and effort.int8,
+        comparisons=int(settings.longer) + int(settings.smaller is not None),
+        limit=settings.epochs,
+    )
+    if plan.adapt == 0 and settings.cfg:
+        raise ConfigError(
+            "--adapt-epochs: 0 epochs make nothing of --cfg. Give some, or --weights."
+        )
+    if plan.limit is None or plan.least <= plan.limit:
+        return plan
+    factor = plan.limit / plan.least
+    shorter = replace(
+        plan,
+        adapt=int(plan.adapt * factor),
+        sparsity=int(plan.sparsity * factor),
+        finetune=int(plan.finetune * factor),
+    )
+    if 0 in (shorter.finetune, shorter.adapt or not plan.adapt):
+        raise ConfigError(f"--epochs {plan.limit}: too few. Give more, or fewer comparisons.")
+    log.warning(
+        "--epochs %d: %s effort would take %d, so each training is shortened to %.0f %%",
+        plan.limit,
+        settings.effort,
+        plan.least,
+        100 * factor,
+    )
+    return shorter
+
+
+def _first(given: int | bool | None, preset: int) -> int:
+    return preset if given is None else int(given)

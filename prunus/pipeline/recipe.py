@@ -1,0 +1,40 @@
+"""`run`: a recipe's stages one after the other, resumable, and one report."""
+
+import yaml
+
+from prunus.core.console import log
+from prunus.pipeline.chain.chain import Chain, Reached
+from prunus.pipeline.chain.recipe import read_recipe
+from prunus.pipeline.chain.reopen import open_run
+from prunus.pipeline.config import RecipeConfig
+
+VERB = "run"
+
+
+def run_recipe(settings: RecipeConfig) -> dict[str, object]:
+    """Run every stage of a recipe and return the report.
+
+    Raises:
+        ConfigError: The recipe is wrong somewhere; nothing has been run.
+        PrunusError: What a stage raises.
+    """
+    if settings.dry_run:
+        assert settings.recipe is not None
+        recipe = read_recipe(settings.recipe)
+        stages = [stage.to_mapping() for stage in recipe.stages]
+        log.info("%s", yaml.safe_dump(stages, sort_keys=False))
+        return {"dry_run": True, "stages": stages}
+    run, settings = open_run(VERB, settings)
+    assert settings.recipe is not None
+    with run:
+        recipe = read_recipe(settings.recipe)
+        run.add_input("recipe", settings.recipe)
+        chain = Chain(run, recipe.shared, redo_from=settings.redo_from, until=settings.until)
+        try:
+            for stage in recipe.stages:
+                chain.do(stage.name, stage.verb, **stage.settings)
+        except Reached as stage_name:
+            log.info("stopped after %s. Go on: prunus run --resume %s", stage_name, run.folder)
+            return {"stopped_after": str(stage_name), "stages": chain.facts()}
+        run.report["stages"] = chain.facts()
+        return run.finish()
