@@ -1,10 +1,13 @@
 """What a training image costs: precisions, frozen rows and loader processes, beside plain PyTorch.
 
 Run: python benchmarks/training.py --assets FOLDER --out benchmarks/results/training.jsonl
+With --variants only plain and these run, and their rows are added to the file's.
 One JSON object a line and a process of its own for each: CPU milliseconds an image (of the process
 and its loaders), images a second, the share of the time waited on data, and the peak memory of the
 process tree. Official yolov5n on coco256's training images, mosaics as in the recipe. "plain" is
 the same network, loss, loader and optimizer in a plain loop: fp32, NCHW, an allocator as it comes.
+"compiled" is the network under torch.compile, with nothing in its cache: `warm_up_cpu_s` is then
+mostly the compiler's, and what lies above that of the same precision uncompiled is its price.
 """
 
 import argparse
@@ -49,12 +52,14 @@ class Variant(NamedTuple):
     freeze: int = 0
     workers: int = 0
     plain: bool = False
+    compiled: bool = False
 
 
 VARIANTS = (
     Variant("plain", plain=True),
     Variant("fp32"),
     Variant("bf16", "bf16"),
+    Variant("bf16, compiled", "bf16", compiled=True),
     Variant("bf16, freeze 10", "bf16", 10),
     Variant("bf16, freeze 24", "bf16", 24),
     Variant("fp32, freeze 10", "fp32", 10),
@@ -71,6 +76,7 @@ class Meter:
     Attributes:
         images: That were handed out since then.
         waited: Seconds until they came.
+        warm_up_cpu: CPU seconds before.
     """
 
     batches: int
@@ -78,16 +84,18 @@ class Meter:
     waited: float = 0.0
     began: float = 0.0
     cpu_began: float = 0.0
+    warm_up_cpu: float = 0.0
     seen: int = 0
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        iterator = iter(batches)
+        iterator, cpu_before = iter(batches), cpu_seconds()
         while self.seen < WARM_UP + self.batches:
             start = time.perf_counter()
             batch = next(iterator)
             now = time.perf_counter()
             if self.seen == WARM_UP:
                 self.began, self.cpu_began = start, cpu_seconds()
+                self.warm_up_cpu = self.cpu_began - cpu_before
             if self.seen >= WARM_UP:
                 self.waited += now - start
                 self.images += len(batch.frames)
@@ -101,6 +109,7 @@ class Meter:
             "images_per_second": round(self.images / seconds, 2),
             "waited_share": round(self.waited / seconds, 4),
             "images": self.images,
+            "warm_up_cpu_s": round(self.warm_up_cpu, 1),
         }
 
 
@@ -126,6 +135,9 @@ def measure(variant: Variant, side: int, assets: Path, threads: int) -> Row:
     if not variant.plain:
         keep_freed_pages()
     engine = build_engine(detector, settings, image_size=side, batches=len(loader))
+    if variant.compiled:
+        torch.compiler.config.force_disable_caches = True
+        engine.detector.compile(dynamic=False)
     meter = Meter(batches)
     passing = meter.watch(epochs(loader))
     with MemoryPeak() as peak:
@@ -171,12 +183,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/training.jsonl"))
     parser.add_argument("--img", type=int, nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--variants", nargs="+", choices=[variant.name for variant in VARIANTS])
     arguments = parser.parse_args()
     facts = {"machine": machine_facts(), "packages": package_versions()}
     lines = []
     for side in arguments.img:
         plain: Row = {}
         for variant in VARIANTS:
+            if arguments.variants and not (variant.plain or variant.name in arguments.variants):
+                continue
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 job = pool.submit(measure, variant, side, arguments.assets, arguments.threads)
                 row = job.result()
@@ -185,7 +200,8 @@ def main() -> None:
             row = {"variant": variant.name, "img": side, **row, "cpu_speed_over_plain": speed}
             print(json.dumps(row), flush=True)
             lines.append(json.dumps({**row, "threads": arguments.threads, **facts}) + "\n")
-    arguments.out.write_text("".join(lines), encoding="utf-8")
+    with arguments.out.open("a" if arguments.variants else "w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 if __name__ == "__main__":

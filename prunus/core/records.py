@@ -15,6 +15,8 @@ Keep = int | slice | NDArray[np.bool_] | NDArray[np.int64]
 """One place, several, or a mask."""
 Size = tuple[int, int]
 """(height, width) in pixels."""
+GREY = 114
+"""What fills up an image, near the mean of COCO (`spec/yolov5.md` 2.8)."""
 
 
 @dataclass(frozen=True)

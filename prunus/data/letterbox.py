@@ -11,13 +11,11 @@ from typing import cast
 import cv2
 import numpy as np
 
-from prunus.core.records import Size
+from prunus.core.records import GREY, Size
 from prunus.data.decode import Pixels, load_image
 
 __all__ = ["GREY", "fit_long_side", "letterbox", "load_image", "to_planes"]
 
-GREY = 114
-"""Pad value of the reference, near the mean of COCO."""
 HALF_TIE = 0.1
 """An odd border is split so that the smaller part lies above and left."""
 

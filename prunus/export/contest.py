@@ -5,7 +5,7 @@ many as were asked for, and a runtime that crashes loses only its row. They take
 image (`benchmark.measure_latency` says why).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -106,10 +106,13 @@ def run_benchmark(
     runners = _started(settings, folder, cache(load_weights))
     if not runners:
         raise ExportError(f"--runtimes: none of {', '.join(settings.runtimes)} runs these models.")
-    latencies = _race(runners, settings)
+    on_cpu = select_device(settings.device).type == "cpu"
+    clocks = {entry: OWN if entry.threads == 1 and on_cpu else WALL for entry in runners}
+    latencies = _race(runners, settings, clocks)
     if not latencies:
         raise ExportError("none of the models could be timed: see the warnings above.")
     peaks = {entry: _engine(runners[entry]).peak_bytes / 1e6 for entry in latencies}
+    accuracies = {} if judge is None else _accuracies(latencies, runners, judge)
     first: dict[Size, float] = {}
     rows = []
     for entry, latency in latencies.items():
@@ -120,11 +123,25 @@ def run_benchmark(
                 latency,
                 peaks[entry],
                 first.setdefault(entry.size_hw, latency.median_ms) / latency.median_ms,
-                _clock(entry, settings),
-                None if judge is None else judge(runners[entry], entry.size_hw),
+                clocks[entry],
+                accuracies.get(entry),
             )
         )
     return tuple(rows)
+
+
+def _accuracies(
+    entries: Iterable[Contestant], runners: Mapping[Contestant, EngineRunner], judge: Judge
+) -> dict[Contestant, float]:
+    """Judge each file once in each runtime, precision and size: threads change no figure."""
+    known: dict[Contestant, float] = {}
+    accuracies = {}
+    for entry in entries:
+        alike = replace(entry, threads=1)
+        if alike not in known:
+            known[alike] = judge(runners[entry], entry.size_hw)
+        accuracies[entry] = known[alike]
+    return accuracies
 
 
 def _check(settings: BenchmarkConfig) -> None:
@@ -230,7 +247,9 @@ def _open_weights(entry: Contestant, device: str, load: Load) -> EngineRunner:
 
 
 def _race(
-    runners: dict[Contestant, EngineRunner], settings: BenchmarkConfig
+    runners: Mapping[Contestant, EngineRunner],
+    settings: BenchmarkConfig,
+    clocks: Mapping[Contestant, str],
 ) -> dict[Contestant, Latency]:
     """Let all take turns; who fails is left out from there on, and that is said."""
     generator = np.random.default_rng(SEED)
@@ -246,7 +265,7 @@ def _race(
             if not _runs(engine, images[entry.size_hw], entry.name):
                 del times_ms[entry]
             elif number >= 0:
-                own = _clock(entry, settings) == OWN
+                own = clocks[entry] == OWN
                 times_ms[entry].append(engine.own_ms if own else engine.wall_ms)
     return {entry: summarise(times, settings.batch_size) for entry, times in times_ms.items()}
 
@@ -259,11 +278,6 @@ def _runs(engine: ChildEngine, images: Pictures, name: str) -> bool:
         log.warning("left out: %s: %s", name, error)
         return False
     return True
-
-
-def _clock(entry: Contestant, settings: BenchmarkConfig) -> str:
-    on_cpu = select_device(settings.device).type == "cpu"
-    return OWN if entry.threads == 1 and on_cpu else WALL
 
 
 def _engine(runner: EngineRunner) -> ChildEngine:

@@ -1,15 +1,11 @@
 """An exported file as a `Runner`: its engine, and what the file says of itself."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from prunus.core.errors import ExportError
 from prunus.core.records import Size
-from prunus.export.engines import Engine, EngineError, Options, start_engine
-from prunus.export.engines.child import ChildEngine
+from prunus.export.engines import Engine, EngineError
 from prunus.export.facts import Facts
 
 
@@ -54,38 +50,3 @@ class EngineRunner:
                 f"({len(images)}, N, {self.facts.values}). Export the weights again."
             )
         return torch.from_numpy(candidates)
-
-
-def open_engine(
-    name: str,
-    content: Sequence[bytes],
-    facts: Facts,
-    options: Options,
-    *,
-    where: str,
-    contained: bool,
-) -> EngineRunner:
-    """Start the engine of a vetted file.
-
-    Args:
-        name: In `engines.ENGINES`.
-        content: The bytes of the file and its companions.
-        facts: What it says of itself.
-        options: How to compute; what images are divided by is the facts' affair.
-        where: The file, for errors.
-        contained: In a process of its own, which a file that is not ours cannot leave.
-
-    Raises:
-        ExportError: The runtime refuses it, or is not installed.
-    """
-    options = replace(options, divide_by=facts.letterbox.divide_by)
-    start = ChildEngine if contained else start_engine
-    try:
-        return EngineRunner(where, start(name, content, options), facts)
-    except EngineError as error:
-        raise ExportError(f"{where}: {error}.") from error
-
-
-def thread_count(threads: int | None) -> int:
-    """Return the threads asked for, or else as many as torch uses."""
-    return torch.get_num_threads() if threads is None else threads

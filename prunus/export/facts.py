@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from prunus.core.errors import ExportError
-from prunus.data.letterbox import GREY
+from prunus.core.records import GREY
 from prunus.export.form import Form
 from prunus.model.detector import Detector
 

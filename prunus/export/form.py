@@ -47,6 +47,11 @@ class Form:
     half: bool = False
     suppression: Suppression | None = None
 
+    @property
+    def one_image(self) -> bool:
+        """Whether a call takes one image and no more."""
+        return self.batch == 1 and not self.dynamic
+
 
 def check_no_suppression(form: Form, where: str) -> None:
     """Check that a format that puts out candidates only is not asked for boxes.

@@ -12,7 +12,7 @@ from prunus.core.errors import ParityError
 from prunus.evaluate.nms import non_maximum_suppression
 from prunus.export.engines.onnx import INPUT, OUTPUT
 from prunus.export.form import Form, Suppression
-from prunus.export.parity import MAX_BOX_PX, box_distance, filled
+from prunus.export.parity import MAX_BOX_PX, TOGETHER, box_distance, filled
 
 DETECTIONS = "detections"
 """Second output of a file that suppresses: (M, 7) float32 image, x1, y1, x2, y2, score, class, in
@@ -71,13 +71,12 @@ def add_suppression_(model: onnx.ModelProto, form: Form, values: int) -> None:
         values: Numbers of a candidate.
     """
     suppression = form.suppression or Suppression()
-    one_image = form.batch == 1 and not form.dynamic
     graph = parser.parse_graph(
         GRAPH.format(
             values=values,
             classes=values - 5,
             most=suppression.max_detections,
-            limit=suppression.max_detections if one_image else UNLIMITED,
+            limit=suppression.max_detections if form.one_image else UNLIMITED,
             iou=suppression.iou,
             confidence=suppression.confidence,
         )
@@ -98,22 +97,39 @@ def check_suppression(path: Path, form: Form, images: Tensor) -> None:
     Raises:
         ParityError: A box differs by more than MAX_BOX_PX, or has no partner.
     """
-    suppression = form.suppression or Suppression()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for image in images:
-        batch = filled(image[None], None if form.dynamic else form.batch)
-        candidates, rows = session.run([OUTPUT, DETECTIONS], {INPUT: (batch.float() / 255).numpy()})
-        found = torch.from_numpy(rows)
-        (expected,) = non_maximum_suppression(
-            torch.from_numpy(candidates[:1]),
-            confidence=suppression.confidence,
-            iou=suppression.iou,
-            max_detections=suppression.max_detections,
-            multi_label=False,
+    only_batch = None if form.dynamic else form.batch
+    for part in torch.split(images, only_batch or TOGETHER):
+        batch = (filled(part, only_batch).float() / 255).numpy()
+        candidates, rows = map(torch.from_numpy, session.run([OUTPUT, DETECTIONS], {INPUT: batch}))
+        distance = max(
+            box_distance(expected, rows[rows[:, 0] == number, 1:])
+            for number, expected in enumerate(_suppressed(candidates, form))
         )
-        distance = box_distance(expected, found[found[:, 0] == 0, 1:])
         if distance > MAX_BOX_PX:
             raise ParityError(
                 f"the boxes that the file suppresses differ from ours by {distance:.3g} px "
                 f"(allowed {MAX_BOX_PX:g}). "
             )
+
+
+def _suppressed(candidates: Tensor, form: Form) -> list[Tensor]:
+    """Return the boxes of each image that a file of this form should keep."""
+    suppression = form.suppression or Suppression()
+    most = suppression.max_detections
+    found = non_maximum_suppression(
+        candidates,
+        confidence=suppression.confidence,
+        iou=suppression.iou,
+        max_detections=most if form.one_image else candidates.shape[1],
+        multi_label=False,
+    )
+    if form.one_image:
+        return found
+    return [_most_of_each_class(boxes, most) for boxes in found]
+
+
+def _most_of_each_class(boxes: Tensor, most: int) -> Tensor:
+    """Return the first so many boxes of each class, by class."""
+    by_class = (boxes[boxes[:, 5] == number][:most] for number in set(boxes[:, 5].tolist()))
+    return torch.cat([boxes[:0], *by_class])

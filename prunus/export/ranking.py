@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prunus.core.errors import ExportError
+from prunus.core.errors import ExportError, printable
 from prunus.core.files import write_atomically
 
 Row = Mapping[str, Any]
@@ -30,11 +30,34 @@ def check_one_machine(row: Row, others: Sequence[Row], where: str) -> None:
                 )
 
 
-def pareto_front(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that no other one beats in accuracy without being slower, fastest first."""
+def other_packages(packages: Mapping[str, str], others: Sequence[Row]) -> list[str]:
+    """Name the packages that rows of an earlier run were measured with in other versions.
+
+    Args:
+        packages: Versions here, by name.
+        others: Those rows; what one does not say of itself counts as the same.
+
+    Returns:
+        Such as "torch 2.12.0 (here 2.13.0)", a line each.
+    """
+    found = []
+    for name, here in packages.items():
+        versions = {str(row.get("packages", {}).get(name, here)) for row in others}
+        if there := sorted(versions - {here}):
+            found.append(printable(f"{name} {' and '.join(there)} (here {here})"))
+    return found
+
+
+def pareto_front(rows: Sequence[Row], cost: str = "latency_ms") -> list[Row]:
+    """Return the rows that no other one beats in accuracy without costing more, cheapest first.
+
+    Args:
+        rows: With `map50_95`, which may be None.
+        cost: The key of what is to be small.
+    """
     judged = sorted(
         (row for row in rows if row["map50_95"] is not None),
-        key=lambda row: (row["latency_ms"], -row["map50_95"]),
+        key=lambda row: (row[cost], -row["map50_95"]),
     )
     front: list[Row] = []
     for row in judged:

@@ -10,7 +10,7 @@ from torch import Tensor
 from prunus.core.console import log
 from prunus.core.errors import ExportError, ParityError
 from prunus.core.files import sha256, write_atomically
-from prunus.data.letterbox import GREY
+from prunus.core.records import GREY
 from prunus.export.backends import BACKENDS, find_writer
 from prunus.export.blame import first_layer_off
 from prunus.export.config import ExportConfig

@@ -17,7 +17,13 @@ from prunus.data.spec import read_data
 from prunus.evaluate.val import evaluate
 from prunus.export.config import BenchmarkConfig
 from prunus.export.contest import BenchmarkRow, Judge, run_benchmark
-from prunus.export.ranking import best_under, check_one_machine, plot_pareto, title
+from prunus.export.ranking import (
+    best_under,
+    check_one_machine,
+    other_packages,
+    plot_pareto,
+    title,
+)
 
 ROWS, PARETO = "benchmark.jsonl", "pareto.png"
 
@@ -33,6 +39,8 @@ def benchmark(settings: BenchmarkConfig) -> dict[str, object]:
             run.add_input(f"weights {number}", path)
         earlier = [] if settings.beside is None else _read(settings.beside)
         check_one_machine({"machine": machine_facts()}, earlier, str(settings.beside))
+        if others := other_packages(package_versions(), earlier):
+            log.warning("%s: measured with other packages: %s", settings.beside, ", ".join(others))
         judge = None if settings.data is None else _judge(settings)
         rows = [_facts(row) for row in run_benchmark(settings, run.folder, judge)]
         write_text(run.path(ROWS), "".join(json.dumps(row) + "\n" for row in rows))
@@ -93,6 +101,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         for row in rows:
             _cells(row)
             dict(row["machine"])
+            dict(row.get("packages", {}))
     except OSError as error:
         raise ExportError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

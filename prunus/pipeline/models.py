@@ -10,7 +10,7 @@ from prunus.core.device import keep_freed_pages, resolve_precision, select_devic
 from prunus.core.errors import ConfigError
 from prunus.core.files import megabytes
 from prunus.core.records import Runner
-from prunus.export.backends import open_runner
+from prunus.export.backends import find_backend, open_runner
 from prunus.model.cost import count_flops, count_parameters
 from prunus.model.detector import Detector
 from prunus.model.fuse import fuse
@@ -27,7 +27,8 @@ class OpenedModel:
 
     Attributes:
         runner: What predicts.
-        facts: `params`, `gflops` (None where the file does not say) and `file_mb`.
+        facts: `params`, `gflops` (None where the file does not say) and `file_mb`, with what
+            belongs to the file.
         sparsity: What was set to zero on opening, if anything.
     """
 
@@ -75,10 +76,10 @@ def open_model(
                 f"--sparsify: {path.name} is an exported file. Give its weights file."
             )
         runner = open_runner(path, device=device, precision=precision)
-        facts: dict[str, Any] = {"params": None, "gflops": None, "file_mb": megabytes(path)}
-        return OpenedModel(runner, facts)
+        size = round(find_backend(path).megabytes(path), 3)
+        return OpenedModel(runner, {"params": None, "gflops": None, "file_mb": size})
     detector = load_weights(path).detector
-    facts = {**model_facts(detector), "file_mb": round(megabytes(path), 3)}
+    facts = {**model_facts(detector), "file_mb": round(find_backend(path).megabytes(path), 3)}
     fused = fuse(detector)
     sparsity = None
     if sparsify_share is not None:

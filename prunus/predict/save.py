@@ -1,6 +1,7 @@
 """Detections as files hold them: pictures, YOLOv5's label lines, and one JSON object an image."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from prunus.predict.draw import Picture
 
 LABEL_FOLDER = "labels"
 JPEG_QUALITY = 92
+PART = re.compile(r"(_\d{6,}|\.part\d+)$")
+"""What the files of a video's frames and parts add to its name."""
 MAX_JPEG_SIDE = 65_500
 """The most that libjpeg writes."""
 
@@ -42,19 +45,32 @@ def picture_suffix(size_hw: Size, *, lossless: bool) -> str:
 
 
 class FreeNames:
-    """Names without suffix, none twice: `a/1.jpg` and `b/1.png` give `1` and `1-2`."""
+    """Names without suffix, none twice: `a/1.jpg` and `b/1.png` give `1` and `1-2`.
+
+    Files of a video's frames and parts add to its name: a video `a` leaves none of `a_000001` and
+    `a.part2` to others, and where one of these was first, it becomes `a-2` itself.
+    """
 
     def __init__(self) -> None:
-        self._taken = Counter[str]()
+        self._taken, self._videos, self._like_parts = set[str](), set[str](), set[str]()
+        self._counts = Counter[str]()
 
-    def of(self, stem: str) -> str:
+    def of(self, stem: str, *, video: bool = False) -> str:
         """Return the stem, or if it is taken the stem and a number."""
         name = stem
-        while self._taken[name]:
-            self._taken[stem] += 1
-            name = f"{stem}-{self._taken[stem]}"
-        self._taken[name] += 1
+        while not self._is_free(name, video):
+            self._counts[stem] += 1
+            name = f"{stem}-{self._counts[stem] + 1}"
+        self._taken.add(name)
+        self._like_parts.add(PART.sub("", name))
+        if video:
+            self._videos.add(name)
         return name
+
+    def _is_free(self, name: str, video: bool) -> bool:
+        whole = PART.sub("", name)
+        is_part = whole != name and whole in self._videos
+        return not (name in self._taken or is_part or (video and name in self._like_parts))
 
 
 def free_names(paths: Iterable[Path]) -> Iterator[str]:

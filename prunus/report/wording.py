@@ -36,7 +36,10 @@ def times(value: float | None) -> str:
 
 def decimal(value: float | None, digits: int = 2) -> str:
     """Return a number with so many digits."""
-    return NONE if value is None else f"{value:,.{digits}f}"
+    if value is None:
+        return NONE
+    rounded = round(value, digits) or 0.0  # no -0.00
+    return f"{rounded:,.{digits}f}".replace("-", "−")
 
 
 def count(value: float | None) -> str:

@@ -4,8 +4,8 @@ memory is short.
 
 import math
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,10 +27,12 @@ from prunus.train.holder import ZeroHolder
 from prunus.train.memory import Attempt, Piece, corner, most_images, pieces_of
 from prunus.train.optimizer import clip_gradients, set_tempo
 from prunus.train.position import NotFiniteError, Position
+from prunus.train.room import step_where_room
 from prunus.train.scales import Scales
 from prunus.train.schedule import Schedule, Tempo
 from prunus.train.sparsity import GammaShrinker
 from prunus.train.validate import to_input
+from prunus.train.window import Window
 
 FAILURES_IN_A_ROW = 3
 """So many batches without a finite loss, or steps without finite gradients, end a training."""
@@ -76,7 +78,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.scaler = GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._network = self.detector  # until the frozen rows have their final values
-        self._begin_window()
+        self._window = Window(self.detector, self.position)
 
     def run_epoch(self, batches: Iterable[Batch], stop: Callable[[], bool]) -> bool:
         """Run the rest of the epoch that `position` stands in.
@@ -90,7 +92,7 @@ class Engine:
 
         Raises:
             NotFiniteError: FAILURES_IN_A_ROW batches or steps were not finite.
-            TrainingError: The memory is too small for a single image.
+            TrainingError: The memory is too small for a single image, or for the optimizer's step.
         """
         set_training_(self.detector, self.frozen)
         if self._network is self.detector:
@@ -98,7 +100,7 @@ class Engine:
         position, schedule = self.position, self.schedule
         stepping = schedule.stepping_batches(position.epoch)
         self.optimizer.zero_grad()
-        self._begin_window()
+        self._window = Window(self.detector, position)
         for batch in batches:
             planned = schedule.tempo(position.epoch * schedule.batches + position.batch)
             set_tempo(self.optimizer, _scaled(planned, position.lr_scale))
@@ -113,31 +115,20 @@ class Engine:
                     return False
         return True
 
-    def _begin_window(self) -> None:
-        """Begin to add gradients up for the next optimizer step."""
-        self._window: list[tuple[int, Batch]] = []
-        self._pending: list[str] = []
-        self._before = deepcopy(self.position)
-        self._statistics = [buffer.clone() for buffer in self.detector.buffers()]
-
-    def _begin_window_anew(self) -> None:
-        """Forget what a window has brought so far, when memory was short in the midst of it."""
-        self.optimizer.zero_grad()
-        self._pending = []
-        position, before = self.position, self._before
-        position.losses, position.counted = list(before.losses), before.counted
-        position.bad_losses = before.bad_losses
-        for buffer, kept in zip(self.detector.buffers(), self._statistics, strict=True):
-            buffer.copy_(kept)
-
     def _learn(self, batch: Batch) -> None:
         """Add the gradients of one batch, in as many pieces as the memory asks for."""
-        self._window.append((self.position.batch, batch))
-        todo = self._window[-1:]
-        while not self._fits(todo):
-            self._halve_pieces(batch)
-            self._begin_window_anew()
-            todo = self._window
+        self._window.batches.append((self.position.batch, batch))
+        if not self._fits(self._window.batches[-1:]):
+            self._learn_anew()
+
+    def _learn_anew(self) -> None:
+        """Add up the window's gradients from its start, in twice as many pieces, until they fit."""
+        fits = False
+        while not fits:
+            self._halve_pieces(*self._window.batches[-1])
+            self.optimizer.zero_grad()
+            self._window.rewind_(self.detector, self.position)
+            fits = self._fits(self._window.batches)
 
     def _fits(self, batches: Iterable[tuple[int, Batch]]) -> bool:
         """Add the gradients of numbered batches; False when a process's memory was too small."""
@@ -147,14 +138,14 @@ class Engine:
             for piece in pieces_of(batch, self.position.pieces, self.processes)
         )
 
-    def _halve_pieces(self, batch: Batch) -> None:
-        """Compute in twice as many pieces from now on, and say so.
+    def _halve_pieces(self, number: int, batch: Batch) -> None:
+        """Compute in twice as many pieces from now on, and say so; the batch is the latest.
 
         Raises:
             TrainingError: A piece is a single image already.
         """
         position, images = self.position, most_images(batch, self.processes)
-        where = f"epoch {position.epoch + 1}, batch {position.batch + 1}: memory is short"
+        where = f"epoch {position.epoch + 1}, batch {number + 1}: memory is short"
         if position.pieces >= images:
             raise TrainingError(
                 f"{where} for a single image of {batch.images.shape[2]} pixels. Lower --img, or "
@@ -199,7 +190,7 @@ class Engine:
             self._skip(piece.batch, own)
             return True
         self.position.bad_losses = 0
-        self._pending.append(_names(piece.batch))
+        self._window.learnt.append(_names(piece.batch))
         for place, term in enumerate(said):
             self.position.losses[place] += float(term) * piece.images / whole
         self.position.counted += piece.images / whole
@@ -261,32 +252,53 @@ class Engine:
         self._fail("loss", self.position.bad_losses, "; ".join(filter(None, found)))
 
     def _step(self, planned: Tempo) -> None:
-        """Step on the gradients that were added up, unless they are not finite.
+        """Step on the gradients that were added up, unless they are not finite."""
+        finite: bool | None = True
+        while self._window.learnt and (finite := self._try_step(planned)) is None:
+            self._learn_anew()
+        learnt = self._window.learnt
+        if learnt:
+            self.scaler.update()
+        self.optimizer.zero_grad()
+        self._window = Window(self.detector, self.position)
+        lowest = not self.scaler.is_enabled() or self.scaler.get_scale() < 1
+        if learnt and not finite and lowest:
+            self.position.bad_steps += 1
+            found = self.processes.gather("; ".join(learnt))
+            self._fail("gradient", self.position.bad_steps, "; ".join(found))
+
+    def _try_step(self, planned: Tempo) -> bool | None:
+        """Make a step where the gradients are finite, and return that; None where memory was short.
+
+        Raises:
+            TrainingError: It was so in the midst of the step.
+        """
+        where = f"epoch {self.position.epoch + 1}, batch {self._window.batches[-1][0] + 1}"
+        made = partial(self._make_step, planned)
+        finite = step_where_room(made, self.optimizer, self.processes, where)
+        if finite is None:  # a scaler that has unscaled would not do it again
+            kept = self.scaler.state_dict()
+            self.scaler = GradScaler(self.device.type, enabled=self.scaler.is_enabled())
+            self.scaler.load_state_dict(kept)
+        return finite
+
+    def _make_step(self, planned: Tempo) -> bool:
+        """Make a step where the gradients are finite, and return that.
 
         The pull on gammas keeps to its plan even where the learning rate was lowered: its sum over
         the run is what was promised.
         """
-        pending = self._pending
-        if not pending:
-            self._begin_window()
-            return
         learning = (p for group in self.optimizer.param_groups for p in group["params"])
         self.processes.average_(p.grad for p in learning if p.grad is not None)
         self.scaler.unscale_(self.optimizer)
-        finite = math.isfinite(clip_gradients(self.optimizer))
-        if finite:
-            self.scaler.step(self.optimizer)
-            if self.shrinker is not None:
-                self.shrinker.step(planned.lr)
-            self.average.update(self.detector)
-            self.position.bad_steps = 0
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        self._begin_window()
-        if not finite and (not self.scaler.is_enabled() or self.scaler.get_scale() < 1):
-            self.position.bad_steps += 1
-            found = self.processes.gather("; ".join(pending))
-            self._fail("gradient", self.position.bad_steps, "; ".join(found))
+        if not math.isfinite(clip_gradients(self.optimizer)):
+            return False
+        self.scaler.step(self.optimizer)
+        if self.shrinker is not None:
+            self.shrinker.step(planned.lr)
+        self.average.update(self.detector)
+        self.position.bad_steps = 0
+        return True
 
     def _fail(self, what: str, times: int, images: str) -> None:
         """Say that a batch or step was skipped, or give up."""

@@ -1,5 +1,6 @@
 """The benchmark: who takes part, what a row says, and which model is named to be shipped."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from prunus.export.config import BenchmarkConfig
 from prunus.export.contest import run_benchmark
 from prunus.export.engines import ENGINES
 from prunus.export.form import Form
-from prunus.export.ranking import best_under, check_one_machine, pareto_front, plot_pareto
+from prunus.export.ranking import (
+    SAME,
+    best_under,
+    check_one_machine,
+    other_packages,
+    pareto_front,
+    plot_pareto,
+)
 from prunus.model.detector import Detector
 from prunus.weights.native import save_weights
 
@@ -40,7 +48,7 @@ def test_every_runtime_precision_size_and_thread_count_is_a_row(
 
     def judge(runner: Runner, size_hw: Size) -> float:
         asked.append((size_hw, runner.size_hw))
-        return 0.5
+        return len(asked) / 100
 
     settings = config(
         weights,
@@ -67,7 +75,12 @@ def test_every_runtime_precision_size_and_thread_count_is_a_row(
         for side in (64, 96)
         for threads in (1, 2)
     }
-    assert len(rows) == len(kinds) == len(asked)
+    assert len(rows) == len(kinds) == 2 * len(asked), "one accuracy for both thread counts"
+    told: dict[object, set[float | None]] = {}
+    for row in rows:
+        told.setdefault(replace(row.contestant, threads=1), set()).add(row.map50_95)
+    assert all(len(accuracies) == 1 for accuracies in told.values())
+    assert set.union(*told.values()) == {(n + 1) / 100 for n in range(len(asked))}
     assert all(own in (None, size_hw) for size_hw, own in asked)
     for side in (64, 96):  # the yardstick is of the same size
         first, *others = (row for row in rows if row.contestant.size_hw[0] == side)
@@ -75,7 +88,7 @@ def test_every_runtime_precision_size_and_thread_count_is_a_row(
         for row in others:
             ratio = first.latency.median_ms / row.latency.median_ms
             assert row.speedup == pytest.approx(ratio)
-    assert all(row.peak_mb > 50 and row.map50_95 == 0.5 for row in rows)
+    assert all(row.peak_mb > 50 for row in rows)
     assert all(row.clock == ("own" if row.contestant.threads == 1 else "wall") for row in rows)
     script = next(row for row in rows if row.contestant.runtime == "openvino")
     pair = [script.contestant.path, script.contestant.path.with_suffix(".bin")]
@@ -192,7 +205,30 @@ def test_figures_of_another_machine_are_refused() -> None:
         check_one_machine(here, [there], "x.jsonl")
 
 
+@pytest.mark.parametrize("fact", SAME)
+def test_every_fact_of_a_machine_counts(fact: str) -> None:
+    here, there = row(1, 0.1), row(1, 0.1)
+    there["machine"] = {**there["machine"], fact: "another"}
+    with pytest.raises(ExportError, match=rf"\({fact}: another, here "):
+        check_one_machine(here, [row(1, 0.1), there], "x.jsonl")
+
+
+def test_packages_of_other_versions_are_named() -> None:
+    here = {"torch": "2.13.0", "numpy": "2.4", "openvino": "not installed"}
+    same, older, oldest = (
+        row(1, 0.1, packages={**here, **other})
+        for other in ({}, {"torch": "2.12.0"}, {"torch": "2.9", "openvino": "2026.1\x1b[2J"})
+    )
+    assert other_packages(here, []) == other_packages(here, [same, row(1, 0.1)]) == []
+    assert other_packages(here, [same, older]) == ["torch 2.12.0 (here 2.13.0)"]
+    assert other_packages(here, [older, oldest]) == [
+        "torch 2.12.0 and 2.9 (here 2.13.0)",
+        "openvino 2026.1\\x1b[2J (here not installed)",
+    ]
+
+
 def test_the_front_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "pareto.png"
-    plot_pareto(path, [row(5, 0.3, model="$x$.onnx"), row(9, 0.5), row(1, None)])
+    formula = r"$\nosuch{$.onnx"  # what matplotlib would try to typeset
+    plot_pareto(path, [row(5, 0.3, model=formula), row(9, 0.5), row(1, None)])
     assert path.read_bytes().startswith(b"\x89PNG")

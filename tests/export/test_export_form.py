@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -79,6 +81,51 @@ def test_a_suppression_that_keeps_other_boxes_is_found_out(
     other = Form(SIZE, suppression=Suppression(0.3, 0.2))
     with pytest.raises(ParityError, match="boxes that the file suppresses differ from ours by"):
         check_suppression(path, other, IMAGES)
+
+
+@pytest.mark.parametrize("form", [Form(SIZE, batch=2), Form(SIZE, dynamic=True)])
+def test_the_limit_holds_for_each_class_where_a_call_takes_several_images(
+    form: Form, detector: Detector, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    form = dataclasses.replace(form, suppression=Suppression(0.01, 0.9, 3))
+    export(detector, path, "onnx", form, IMAGES)
+    rows = onnxruntime.InferenceSession(path).run(
+        [DETECTIONS], {"images": IMAGES[:2].float().numpy() / np.float32(255)}
+    )[0]
+    _, counts = np.unique(rows[:, [0, 6]], axis=0, return_counts=True)
+    assert counts.max() == 3 and len(rows) > 2 * 3
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("form", [Form(SIZE, batch=2), Form(SIZE, dynamic=True)])
+def test_wrong_boxes_of_any_image_of_a_batch_are_found_out(
+    form: Form,
+    number: int,
+    detector: Detector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "model.onnx"
+    form = dataclasses.replace(form, suppression=Suppression(0.3, 0.5))
+    BACKENDS["onnx"].write(detector, path, form)  # type: ignore[misc]
+    real = onnxruntime.InferenceSession
+
+    def moved(*given: Any, **named: Any) -> Any:
+        session = real(*given, **named)
+
+        def run(*asked: Any) -> Any:
+            candidates, rows = session.run(*asked)
+            assert {0, 1} == set(rows[:, 0])
+            rows[rows[:, 0] == number, 1] += 0.1
+            return candidates, rows
+
+        return SimpleNamespace(run=run)
+
+    check_suppression(path, form, IMAGES[:2])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", moved)
+    with pytest.raises(ParityError, match=r"differ from ours by 0\.1 px"):
+        check_suppression(path, form, IMAGES[:2])
 
 
 @halving

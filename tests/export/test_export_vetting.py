@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from prunus.core.errors import ExportError
-from prunus.export import engine_runner, vetting
+from prunus.export import vetting
 from prunus.export.backends import onnx as backend
+from prunus.export.backends import opening
 
 Change = Callable[[onnx.ModelProto], object]
 
@@ -26,8 +27,8 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_args: object, **_keywords: object) -> None:
         raise AssertionError("the runtime was given a file that had to be refused")
 
-    monkeypatch.setattr(engine_runner, "start_engine", started)
-    monkeypatch.setattr(engine_runner, "ChildEngine", started)
+    monkeypatch.setattr(opening, "start_engine", started)
+    monkeypatch.setattr(opening, "ChildEngine", started)
 
 
 def weights_elsewhere(location: str) -> Change:

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from prunus.core.errors import ExportError
-from prunus.export import engine_runner
-from prunus.export.backends import BACKENDS
+from prunus.export.backends import BACKENDS, opening
 from prunus.export.form import Form, Suppression
 from prunus.export.vetting import torchscript
 from prunus.model.detector import Detector
@@ -25,8 +24,8 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_args: object, **_keywords: object) -> None:
         raise AssertionError("the runtime was given a file that had to be refused")
 
-    monkeypatch.setattr(engine_runner, "start_engine", started)
-    monkeypatch.setattr(engine_runner, "ChildEngine", started)
+    monkeypatch.setattr(opening, "start_engine", started)
+    monkeypatch.setattr(opening, "ChildEngine", started)
 
 
 @pytest.fixture(scope="module")

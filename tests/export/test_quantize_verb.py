@@ -2,22 +2,29 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from prunus.cli import quantize as cli
 from prunus.core.config import parse
 from prunus.core.errors import ConfigError, DataError
+from prunus.core.files import sha256
 from prunus.data.index import ImageIndex
 from prunus.data.scenes.write import write_demo
 from prunus.data.spec import read_data
-from prunus.export.backends import open_runner
+from prunus.export.backends import find_writer, open_runner
+from prunus.export.facts import Origin
 from prunus.export.quantize.config import QuantizeConfig
+from prunus.export.quantize.outcome import Row
 from prunus.export.quantize.search import Found, Trial
 from prunus.model.detector import Detector
 from prunus.pipeline import quantize as verb
+from prunus.pipeline import quantize_subject
 from prunus.weights.files import load_weights
 from prunus.weights.native import save_weights
 
@@ -64,13 +71,13 @@ def test_calibration_and_search_see_training_images_only(
     weights: Path, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[Path]] = []
-    batches = verb.validation_batches
+    batches = quantize_subject.validation_batches
 
     def watched(index: ImageIndex, *rest: Any, **words: Any) -> Any:
         seen.append(set(index.paths))
         return batches(index, *rest, **words)
 
-    monkeypatch.setattr(verb, "validation_batches", watched)
+    monkeypatch.setattr(quantize_subject, "validation_batches", watched)
     run(weights, orchard, tmp_path / "run")
     calibration, judging, validation = seen[0], seen[1], seen[-1]
     assert not calibration & judging
@@ -138,38 +145,144 @@ def test_without_labels_to_tell_by_nothing_is_proved(
     assert "what it loses is not known: no validation image has labels" in caplog.text
 
 
-def test_training_comes_after_a_search_that_did_not_reach(
-    detector: Detector, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def named(detector: Detector, orchard: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights with the data set's classes, as a teacher must have them."""
     named = copy.deepcopy(detector)
-    named.names = tuple(read_data(orchard).names)  # a teacher has to know the same classes
-    weights = tmp_path / "orchard.safetensors"
-    save_weights(named, weights)
-    monkeypatch.setattr(verb, "search", _found_in_turn(0.2, 0.3))
-    report = run(weights, orchard, tmp_path / "run", max_trials=1, fine_tune_epochs=1)
+    named.names = tuple(read_data(orchard).names)
+    path = tmp_path_factory.mktemp("named") / "orchard.safetensors"
+    save_weights(named, path)
+    return path
+
+
+@pytest.mark.parametrize("why", ["the search does not reach", "the validation split disagrees"])
+def test_training_comes_where_max_drop_is_not_kept(
+    named: Path, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    reached = why != "the search does not reach"
+    monkeypatch.setattr(verb, "search", _found_in_turn((reached, 0.2), (True, 0.1)))
+    monkeypatch.setattr(verb, "_measure", _measured_in_turn(0.2 if reached else 0.01, 0.005))
+    words = {"max_drop": 0.05, "fine_tune_epochs": 1}
+    report = run(named, orchard, tmp_path / "run", **words)
     trained = Path(report["fine_tuned"])
     assert trained.parent.parent == tmp_path / "run"
     history = load_weights(trained).history
     assert history[-1].settings["quantization_aware"] is True
     written = open_runner(Path(report["path"]), device="cpu")
     assert written.facts.parent_sha256 == load_weights(trained).sha256  # type: ignore[attr-defined]
-    assert not report["within_max_drop"]
-    monkeypatch.setattr(verb, "search", _found_in_turn(0.3, 0.2))
-    report = run(weights, orchard, tmp_path / "worse", max_trials=1, fine_tune_epochs=1)
-    assert report["fine_tuned"] is None
+    assert report["sha256"] == sha256(Path(report["path"]))
+    assert (report["drop"], report["within_max_drop"]) == (0.005, True)
+
+
+def test_training_that_made_it_worse_is_not_taken(
+    named: Path,
+    orchard: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(verb, "search", _found_in_turn((True, 0.2), (True, 0.3)))
+    monkeypatch.setattr(verb, "_measure", _measured_in_turn(0.1, 0.2))
+    report = run(named, orchard, tmp_path / "worse", max_drop=0.05, fine_tune_epochs=1)
+    assert (report["fine_tuned"], report["drop"]) == (None, 0.1)
     written = open_runner(Path(report["path"]), device="cpu")
-    assert written.facts.parent_sha256 == load_weights(weights).sha256  # type: ignore[attr-defined]
+    assert written.facts.parent_sha256 == load_weights(named).sha256  # type: ignore[attr-defined]
+    assert "the fine-tune did not help" in caplog.text
 
 
-def _found_in_turn(*accuracies: float) -> Any:
-    """Return a search that reaches nothing, at these accuracies."""
-    left = list(accuracies)
+def _found_in_turn(*outcomes: tuple[bool, float]) -> Any:
+    """Return a search that ends so: whether it reached, and at which accuracy."""
+    left = list(outcomes)
 
     def search(*_words: Any, **_more: Any) -> Found:
-        trial = Trial((), left.pop(0))
-        return Found(trial, reached=False, trials=(trial,))
+        reached, accuracy = left.pop(0)
+        trial = Trial((), accuracy)
+        return Found(trial, reached=reached, trials=(trial,))
 
     return search
+
+
+def _measured_in_turn(*drops: float) -> Any:
+    """Return what measures that so much is lost."""
+    left = list(drops)
+
+    def measure(_subject: Any, files: Mapping[str, Path]) -> list[Row]:
+        drop = left.pop(0)
+        accuracies = [0.5, *[0.5 - drop] * (len(files) - 1)]
+        return [
+            Row(name, 0.6, found, 1.0, 1.0) for name, found in zip(files, accuracies, strict=True)
+        ]
+
+    return measure
+
+
+def attempt(
+    drop: float, found: tuple[bool, float] | None = (True, 0.5), *, labels: int = 1
+) -> verb.Attempt:
+    """An attempt that lost so much on validation images, where these have labels."""
+    subject = SimpleNamespace(validation=SimpleNamespace(boxes=[0] * labels))
+    outcome = None if found is None else Found(Trial((), found[1]), found[0], ())
+    rows = [Row("", 0, accuracy, 1, 1) for accuracy in (0.5, 0.5 - drop)]
+    return verb.Attempt(subject, (), outcome, {}, Path(), rows)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "short"),
+    [
+        (attempt(0.04), False),
+        (attempt(0.06), True),
+        (attempt(0.06, labels=0), False),
+        (attempt(0.0, (False, 0.5)), True),
+        (attempt(0.0, (False, 0.5), labels=0), True),
+        (attempt(0.04, None), False),
+        (attempt(0.06, None), True),
+        (attempt(0.06, None, labels=0), False),
+    ],
+)
+def test_either_set_of_images_can_tell_that_too_much_is_lost(
+    one: verb.Attempt, short: bool
+) -> None:
+    assert one.falls_short(0.05) is short
+
+
+def test_the_better_attempt_is_the_one_that_holds_and_then_the_one_that_loses_less() -> None:
+    better = [
+        (attempt(0.04), attempt(0.05, (False, 0.9))),
+        (attempt(0.05), attempt(0.04, (False, 0.9))),
+        (attempt(0.1), attempt(0.2)),
+        (attempt(0.1, None), attempt(0.2, None)),
+        (attempt(0, (True, 0.3), labels=0), attempt(0, (False, 0.4), labels=0)),
+    ]
+    for one, other in better:
+        assert one.is_better_than(other, 0.05)
+        assert not other.is_better_than(one, 0.05)
+    blind = attempt(0, None, labels=0)
+    assert not blind.is_better_than(blind, 0.05)
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_the_graph_is_traced_once(
+    weights: Path, orchard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And its float file is what `export` would have written."""
+    if name == "openvino":
+        pytest.importorskip("openvino")
+        pytest.importorskip("nncf")
+    traced = []
+    real = torch.onnx.export
+    monkeypatch.setattr(torch.onnx, "export", lambda *a, **k: traced.append(1) or real(*a, **k))  # type: ignore[func-returns-value]
+    words = {"weights": weights, "data": orchard, "image_size": SIDE}
+    settings = parse(QuantizeConfig, words | {"format": name, "calibration_images": 2})
+    subject = quantize_subject.prepare(settings, weights, tmp_path)
+    assert len(traced) == 1
+    exported = tmp_path / f"exported{subject.backend.suffix}"
+    checkpoint = load_weights(weights)
+    origin = Origin(checkpoint.sha256, checkpoint.licence)
+    find_writer(name)[1](checkpoint.detector, exported, subject.form, origin)
+    one, other = (subject.open(path) for path in (subject.float_file, exported))
+    assert one.facts == other.facts  # type: ignore[attr-defined]
+    image = torch.randint(0, 256, (1, 3, SIDE, SIDE), dtype=torch.uint8)
+    assert torch.equal(one(image), other(image))
 
 
 def test_no_training_where_it_is_not_needed(weights: Path, orchard: Path, tmp_path: Path) -> None:

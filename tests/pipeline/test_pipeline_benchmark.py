@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prunus.cli.benchmark import status
@@ -50,12 +51,17 @@ def test_none_fast_enough_keeps_the_figures_and_exits_with_1(
 
 
 def test_an_earlier_run_stands_beside_unless_it_is_of_another_machine(
-    weights: Path, tmp_path: Path
+    weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = run(weights, tmp_path / "a")
     rows = tmp_path / "a" / "benchmark.jsonl"
     assert run(weights, tmp_path / "b", beside=rows)["beside"] == first["rows"]
+    assert "other packages" not in caplog.text
     foreign = json.loads(rows.read_text("utf-8"))
+    foreign["packages"]["numpy"] = "1.0"
+    rows.write_text(json.dumps(foreign) + "\n", "utf-8")
+    run(weights, tmp_path / "older", beside=rows)
+    assert f"{rows}: measured with other packages: numpy 1.0 (here {np.__version__})" in caplog.text
     foreign["machine"]["processor"] = "another"
     rows.write_text(json.dumps(foreign) + "\n", "utf-8")
     with pytest.raises(ExportError, match=r"benchmark\.jsonl: measured on another machine"):

@@ -235,3 +235,13 @@ def test_each_source_has_its_name_and_all_outputs_are_closed() -> None:
             together.write(each, NOTHING)
     assert outputs[0].names == ["x", "x", "x-2"]
     assert all(output.closed for output in outputs)
+
+
+def test_crops_of_a_video_and_of_a_picture_like_its_frame_are_all_kept(tmp_path: Path) -> None:
+    shots = [shot("a.mp4", (1, 0.1)), shot("a_000001.jpg"), shot("x/a.jpg")]
+    with Outputs([Crops(tmp_path, NAMES, Stages())]) as outputs:
+        for each in shots:
+            outputs.write(each, FOUND[:1])
+    assert sorted(path.name for path in (tmp_path / "crops").rglob("*.jpg")) == [
+        "a-2_1.jpg", "a_000001-2_1.jpg", "a_000001_1.jpg"
+    ]  # fmt: skip

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prunus.core.records import Detections
-from prunus.predict.save import free_names, json_line, to_label_lines, to_record
+from prunus.predict.save import FreeNames, free_names, json_line, to_label_lines, to_record
 
 FOUND = Detections(
     np.array([[100, 50, 300, 150], [0, 0, 1, 2]], np.float32),
@@ -65,3 +67,38 @@ def test_images_of_one_name_do_not_overwrite_each_other() -> None:
     assert names[0] == "1"
     assert names[-1] == "2"
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (("a.mp4", "a_000001.jpg"), ["a", "a_000001-2"]),
+        (("a_000001.jpg", "a.mp4"), ["a_000001", "a-2"]),
+        (("a.part2.mp4", "a.mp4", "b.mp4", "b.part2.mp4"), ["a.part2", "a-2", "b", "b.part2-2"]),
+        (("a_0001.jpg", "a.mp4", "a_1234567.png"), ["a_0001", "a", "a_1234567-2"]),
+        (("a.jpg", "a_000001.jpg", "a.mp4"), ["a", "a_000001", "a-2"]),
+        (("a.mp4", "a.mp4", "a-2_000003.jpg"), ["a", "a-2", "a-2_000003-2"]),
+    ],
+)
+def test_a_video_s_frames_and_parts_have_names_of_their_own(
+    sources: tuple[str, ...], names: list[str]
+) -> None:
+    free = FreeNames()
+    paths = map(Path, sources)
+    assert [free.of(path.stem, video=path.suffix == ".mp4") for path in paths] == names
+
+
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"[ab](_00000[01]|\.part2|-2)?", fullmatch=True), st.booleans()),
+        max_size=12,
+    )
+)
+def test_no_file_of_any_two_sources_has_one_name(sources: list[tuple[str, bool]]) -> None:
+    """All that pictures and videos of two frames and two parts may be called."""
+    free, files = FreeNames(), list[str]()
+    for stem, video in sources:
+        name = free.of(stem, video=video)
+        own = [f"{name}_{frame:06d}_1" for frame in range(2)] if video else [f"{name}_1"]
+        files += [name, *own, *([f"{name}.part2"] if video else [])]
+    assert len(files) == len(set(files))

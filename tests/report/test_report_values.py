@@ -54,6 +54,7 @@ def test_signs(value: float, digits: int, expected: str) -> None:
 
 def test_figures_as_they_are_written() -> None:
     assert wording.points(-0.0051) == "−0.5"
+    assert [wording.decimal(n) for n in (-0.001, -1.5, 1234.0)] == ["0.00", "−1.50", "1,234.00"]
     assert wording.times(2) == "2.00×"
     assert wording.count(1767976.0) == "1,767,976"
     assert wording.percent(-0.744) == "−74 %"

@@ -25,7 +25,10 @@ MakeSettings = Callable[..., TrainConfig]
             "image_weights": True, "multi_scale": True, "freeze": ["backbone"],
             "sparsity": "auto", "regulariser": "group", "mask_eval": 2,
         },
-        {"teacher_features": 0.5, "repeat_factor": 0.9, "cache": "none", "save_period": 2},
+        {
+            "teacher_features": 0.5, "repeat_factor": 0.9, "cache": "none", "save_period": 2,
+            "activation": "relu",
+        },
     ],
     ids=["images and gammas", "teacher and repeats"],
 )  # fmt: skip
@@ -57,4 +60,6 @@ def test_the_same_bits_after_a_stop_in_the_second_epoch(
         load_weights(folder / LAST).detector.state_dict() for folder in (through, stopped)
     )
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    activations = {load_weights(f / LAST).detector.spec.activation for f in (through, stopped)}
+    assert activations == {values.get("activation", "silu")}
     assert (through / "epoch2.safetensors").exists() == ("save_period" in values)

@@ -1,6 +1,7 @@
 """The open table of runtimes: each writes a detector to a file and opens such a file as a `Runner`.
 
-A new runtime is one file here with `write` and `open`, and its line in BACKENDS.
+A new runtime is one file here with `write` and `open` (an `opening.Opener`: how such a file is read
+and what it can compute in), and its line in BACKENDS.
 """
 
 from dataclasses import dataclass

@@ -16,17 +16,15 @@ import prunus
 from prunus.core.device import select_device
 from prunus.core.errors import ExportError
 from prunus.core.files import write_atomically
-from prunus.core.records import Runner
+from prunus.export.backends.opening import Opener
 from prunus.export.config import OPSETS
-from prunus.export.engine_runner import open_engine, thread_count
-from prunus.export.engines import Options, first_line
+from prunus.export.engines import first_line
 from prunus.export.engines.onnx import INPUT, OUTPUT, has_cuda
 from prunus.export.facts import (
     NO_ORIGIN,
     Facts,
     Origin,
     check_multiple,
-    check_precision,
     facts_of,
     from_metadata,
     to_metadata,
@@ -68,28 +66,6 @@ def write(detector: Detector, path: Path, form: Form, origin: Origin = NO_ORIGIN
     model.graph.output[0].type.tensor_type.shape.dim[2].dim_value = facts.values
     content = model.SerializeToString()
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
-def open(
-    path: Path,
-    *,
-    device: str = "",
-    precision: str = "auto",
-    threads: int | None = None,
-    contained: bool = False,
-) -> Runner:
-    """Open an ONNX file that `write` wrote, in ONNX Runtime; see `backends.Open`.
-
-    Raises:
-        ExportError: The file is refused, damaged, foreign, or of another precision.
-    """
-    check_precision(precision, ("fp32",), str(path))
-    content, model = read_vetted(path)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    facts = from_metadata(metadata, str(path))
-    check_ends(model, facts, str(path))
-    options = Options(threads=thread_count(threads), device=_device(device, str(path)))
-    return open_engine("onnx", [content], facts, options, where=str(path), contained=contained)
 
 
 def _trace(detector: Detector, form: Form, where: str) -> onnx.ModelProto:
@@ -148,3 +124,14 @@ def _device(device: str, where: str) -> str:
             f"{where}: this ONNX Runtime has no CUDA. Use --device cpu, or install onnxruntime-gpu."
         )
     return "cpu"
+
+
+def _read(path: Path) -> tuple[list[bytes], Facts]:
+    content, model = read_vetted(path)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    facts = from_metadata(metadata, str(path))
+    check_ends(model, facts, str(path))
+    return [content], facts
+
+
+open = Opener("onnx", _read, place=_device)

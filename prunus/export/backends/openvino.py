@@ -10,22 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
-from prunus.core.device import resolve_precision
 from prunus.core.errors import ExportError
 from prunus.core.files import write_atomically
-from prunus.core.records import Runner
 from prunus.export.backends import onnx
-from prunus.export.engine_runner import open_engine, thread_count
-from prunus.export.engines import EngineError, Options
+from prunus.export.backends.opening import Opener
+from prunus.export.engines import EngineError
 from prunus.export.engines.openvino import openvino_package, the_core
 from prunus.export.facts import (
     NO_ORIGIN,
     Facts,
     Origin,
-    check_cpu,
-    check_precision,
     facts_of,
     from_metadata,
     to_metadata,
@@ -72,21 +66,7 @@ def save(model: Any, path: Path, facts: Facts) -> None:
     write_atomically(path, write_pair, companion=WEIGHTS_SUFFIX)
 
 
-def open(
-    path: Path,
-    *,
-    device: str = "",
-    precision: str = "auto",
-    threads: int | None = None,
-    contained: bool = False,
-) -> Runner:
-    """Open a pair that `write` wrote, on the CPU; see `backends.Open`.
-
-    Raises:
-        ExportError: The pair is refused, damaged, foreign, or does not belong together.
-    """
-    check_precision(precision, ("fp32", "bf16"), str(path))
-    check_cpu(device, str(path))
+def _read(path: Path) -> tuple[tuple[bytes, bytes], Facts]:
     content, entries = read_vetted(path)
     facts = from_metadata(entries, str(path))
     if digest(content[1]) != facts.companion_sha256:
@@ -94,10 +74,10 @@ def open(
             f"{path.with_suffix(WEIGHTS_SUFFIX)}: these are not the weights that {path.name} was "
             "written with. Export the weights again."
         )
-    if precision == "auto" and facts.precision == "int8":
-        precision = "fp32"  # bf16 beside INT8 is as fast and costs .005 mAP (runtimes.jsonl)
-    options = Options(resolve_precision(precision, torch.device("cpu")), thread_count(threads))
-    return open_engine("openvino", content, facts, options, where=str(path), contained=contained)
+    return content, facts
+
+
+open = Opener("openvino", _read, precisions=("fp32", "bf16"))
 
 
 def package(where: str) -> Any:

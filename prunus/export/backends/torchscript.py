@@ -13,15 +13,12 @@ import torch
 
 from prunus.core.errors import ExportError
 from prunus.core.files import write_atomically
-from prunus.core.records import Runner
-from prunus.export.engine_runner import open_engine, thread_count
-from prunus.export.engines import Options
+from prunus.export.backends.opening import Opener
 from prunus.export.facts import (
     NO_ORIGIN,
+    Facts,
     Origin,
-    check_cpu,
     check_multiple,
-    check_precision,
     facts_of,
     from_metadata,
     to_metadata,
@@ -55,28 +52,14 @@ def write(detector: Detector, path: Path, form: Form, origin: Origin = NO_ORIGIN
     write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
 
 
-def open(
-    path: Path,
-    *,
-    device: str = "",
-    precision: str = "auto",
-    threads: int | None = None,
-    contained: bool = False,
-) -> Runner:
-    """Open a TorchScript file that `write` wrote; see `backends.Open`.
-
-    Raises:
-        ExportError: The file is refused, damaged, foreign, or of another precision.
-    """
-    check_precision(precision, ("fp32",), str(path))
-    check_cpu(device, str(path))
+def _read(path: Path) -> tuple[list[bytes], Facts]:
     content, metadata = read_vetted(path)
     try:
         entries = dict(json.loads(metadata))
     except (ValueError, TypeError) as error:
         raise ExportError(f"{path}: its facts are not JSON. Export the weights again.") from error
     facts = from_metadata({key: str(value) for key, value in entries.items()}, str(path))
-    options = Options(threads=thread_count(threads))
-    return open_engine(
-        "torchscript", [content], facts, options, where=str(path), contained=contained
-    )
+    return [content], facts
+
+
+open = Opener("torchscript", _read)

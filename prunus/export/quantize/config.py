@@ -34,8 +34,8 @@ class QuantizeConfig(RunSettings):
     max_trials: int = setting(8, "most models that the search judges", ge=1)
     fine_tune_epochs: int = setting(
         0,
-        "where the search does not keep --max-drop: epochs of training that feels INT8, the model "
-        "as it was for a teacher; then it is quantized again",
+        "where --max-drop is not kept, in the search or on the validation split: epochs of "
+        "training that feels INT8, the model as it was for a teacher; then it is quantized again",
         ge=0,
     )
     method: str = setting(

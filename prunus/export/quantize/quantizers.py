@@ -43,6 +43,10 @@ class Calibrated(Protocol):
         """Return, for each layer, what it does to the head's numbers if it alone is integer."""
         ...
 
+    def save_float(self, path: Path, facts: Facts) -> None:
+        """Write what the graph is in float, whole or not at all; arguments as for `save`."""
+        ...
+
     def save(self, path: Path, facts: Facts, floating: Collection[str]) -> None:
         """Write the file, whole or not at all.
 
@@ -59,17 +63,18 @@ class QuantizedOnnx:
 
     def __init__(self, model: onnx.ModelProto, calibration: Iterable[Maps], method: str) -> None:
         """Measure the ranges."""
+        self._float = model
         self._calibrated = CalibratedOnnx(model, calibration, method)
         self.method, self.layers = self._calibrated.method, self._calibrated.layers
 
     def layer_noise(self) -> dict[str, float]:
         return self._calibrated.layer_noise()
 
+    def save_float(self, path: Path, facts: Facts) -> None:
+        _write(self._float, path, facts)
+
     def save(self, path: Path, facts: Facts, floating: Collection[str]) -> None:
-        quantized = self._calibrated.quantize(floating)
-        onnx.helper.set_model_props(quantized, to_metadata(in_8_bits(facts)))
-        content = quantized.SerializeToString()
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        _write(self._calibrated.quantize(floating), path, in_8_bits(facts))
 
 
 class QuantizedOpenvino:
@@ -91,6 +96,9 @@ class QuantizedOpenvino:
 
     def layer_noise(self) -> dict[str, float]:
         return CalibratedOnnx(self._onnx, self._calibration, ALIKE).layer_noise()
+
+    def save_float(self, path: Path, facts: Facts) -> None:
+        openvino_backend.save(self._model.clone(), path, facts)
 
     def save(self, path: Path, facts: Facts, floating: Collection[str]) -> None:
         names = [f"{name}{CONV_SUFFIX}" for name in floating]
@@ -119,6 +127,12 @@ def find_quantizer(format_name: str) -> Calibrate:
 def in_8_bits(facts: Facts) -> Facts:
     """Return the facts of the quantized file."""
     return facts.model_copy(update={"precision": "int8"})
+
+
+def _write(model: onnx.ModelProto, path: Path, facts: Facts) -> None:
+    onnx.helper.set_model_props(model, to_metadata(facts))
+    content = model.SerializeToString()
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _as_openvino(model: onnx.ModelProto) -> Any:

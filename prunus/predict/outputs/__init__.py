@@ -58,7 +58,9 @@ class Outputs:
     def write(self, shot: Shot, detections: Detections) -> None:
         """Write one shot to all of them."""
         if shot.source is not self._source:
-            self._source, self._name = shot.source, self._names.of(shot.source.stem)
+            is_video = shot.source.fps is not None
+            self._source = shot.source
+            self._name = self._names.of(shot.source.stem, video=is_video)
         for output in self._outputs:
             output.write(shot, detections, self._name)
 

@@ -26,7 +26,7 @@ from prunus.cli.main import main
 from prunus.core import distributed
 from prunus.core.errors import DataError
 from prunus.model.loss import DetectionLoss, LossTerms
-from prunus.train import start
+from prunus.train import room, start
 from prunus.train.engine import Engine
 
 Place = tuple[int, int, str]
@@ -37,6 +37,7 @@ POLL_SECONDS = 0.02
 def befall(
     *,
     short: list[Place] = (),  # type: ignore[assignment]
+    no_room: int | None = None,
     nan: list[int] = (),  # type: ignore[assignment]
     bug: int | None = None,
     bad_data: bool = False,
@@ -49,6 +50,7 @@ def befall(
 
     Args:
         short: Epoch, batch and pass, in the midst of which memory is short, once each.
+        no_room: The number of the optimizer step for which memory is short, once.
         nan: Losses while training, by number, that are NaN.
         bug: The number of the batch whose step raises what no user can mend.
         bad_data: Whether the images cannot be read.
@@ -59,6 +61,8 @@ def befall(
     """
     if short:
         run_short_of_memory([(epoch, batch, where) for epoch, batch, where in short])
+    if no_room is not None:
+        wrap(room, "make_room", on_call(no_room, torch.OutOfMemoryError("CUDA out of memory.")))
     if nan:
         spoil_losses(set(nan))
     if bug is not None:

@@ -1,28 +1,38 @@
 """Memory that is too small for a batch: computed in pieces, the effective batch kept (R12).
 
-The faults are raised where a GPU raises them: in the middle of a forward or backward pass.
+The faults are raised where a GPU raises them: in the middle of a forward or backward pass, or of an
+optimizer step.
 """
 
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from prunus.core.distributed import Processes
 from prunus.core.errors import TrainingError
 from prunus.core.records import Batch
 from prunus.model.detector import Detector
-from prunus.train.checkpoint import read_state, restore_, save_state
+from prunus.train import room, start
+from prunus.train.checkpoint import LAST, STATE, read_state, restore_, save_state
+from prunus.train.config import TrainConfig
 from prunus.train.engine import Engine
 from prunus.train.memory import is_out_of_memory, pieces_of, split
 from prunus.train.validate import LossRunner
+from prunus.weights.files import load_weights
 
 MakeBatch = Callable[..., Batch]
 MakeEngine = Callable[..., Engine]
+MakeSettings = Callable[..., TrainConfig]
 
 
 def limit_memory(detector: nn.Module, images: int, at: int = 9) -> list[int]:
@@ -243,3 +253,146 @@ def test_a_failed_pass_leaves_no_trace_in_statistics(
         assert each.run_epoch([make_batch(4, 0)], lambda: False)
     for one, other in zip(nano.buffers(), clean.detector.buffers(), strict=True):
         assert torch.equal(one, other)
+
+
+@contextmanager
+def short_at(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int
+) -> Iterator[list[int]]:
+    """Let the n-th call of a function, from 0, find the memory too small; yield a list of all."""
+    real, calls = getattr(owner, name), list[int]()
+
+    def fail(*given: Any, **named: Any) -> Any:
+        calls.append(len(calls))
+        if calls[-1] == call:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return real(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        yield calls
+        assert len(calls) > call, "the fault was never met"
+
+
+def assert_same(one: Engine, other: Engine) -> None:
+    """Weights, statistics, averages, moments, sums: all to the last bit."""
+    averages = one.average.detector, other.average.detector
+    for both in ((one.detector, other.detector), averages):
+        pairs = zip(*(detector.state_dict().values() for detector in both), strict=True)
+        assert all(torch.equal(mine, its) for mine, its in pairs)
+    moments = [engine.optimizer.state_dict()["state"] for engine in (one, other)]
+    assert moments[0].keys() == moments[1].keys() != set()
+    for number, state in moments[0].items():
+        assert all(torch.equal(value, moments[1][number][name]) for name, value in state.items())
+    assert one.average.updates == other.average.updates
+    assert one.position == other.position
+
+
+STEPS = {
+    "no room beforehand": (room, "make_room", 1),
+    "while clipping": (torch.nn.utils, "clip_grad_norm_", 1),
+    "at the very first": (torch.optim.SGD, "step", 0),
+    "before it writes": (torch.optim.SGD, "step", 1),
+}
+
+
+@pytest.mark.parametrize("place", STEPS)
+@pytest.mark.parametrize("scaled", [False, True], ids=["", "with a scaler"])
+def test_a_step_that_found_no_room_is_made_in_pieces_once(
+    nano: Detector,
+    make_engine: MakeEngine,
+    make_batch: MakeBatch,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    scaled: bool,
+) -> None:
+    """Two batches a step: both are learnt anew, and all is as if in pieces from that step on."""
+    owner, name, call = STEPS[place]
+    engine, clean = (
+        make_engine(d, batches=6, nominal_batch=8, hyp={"warmup_epochs": 0})
+        for d in (nano, deepcopy(nano))
+    )
+    if scaled:
+        for each in (engine, clean):
+            each.scaler = GradScaler("cpu", init_scale=1024.0, enabled=True)
+    batches = [make_batch(4, seed) for seed in range(6)]
+    with short_at(monkeypatch, owner, name, call) as calls:
+        assert engine.run_epoch(batches, lambda: False)
+    assert len(calls) == 4
+    asked = iter(range(6))
+
+    def halve() -> bool:
+        """Told after each step: the next ones in pieces."""
+        clean.position.pieces = 2 if next(asked) + 1 >= call else 1
+        return False
+
+    clean.position.pieces = 1 if call else 2
+    assert clean.run_epoch(batches, halve)
+    assert engine.position.pieces == 2
+    assert_same(engine, clean)
+
+
+def test_moments_that_were_only_begun_are_begun_again(
+    nano: Detector, make_engine: MakeEngine, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adam makes its moments one by one; the fault leaves one with a step count and no more."""
+    engine, clean = (make_engine(d, batches=1, optimizer="adam") for d in (nano, deepcopy(nano)))
+    clean.position.pieces = 2
+    real, steps = torch.optim.Adam.step, []
+
+    def step(optimizer: torch.optim.Adam) -> Any:
+        steps.append([len(state) for state in optimizer.state.values()])
+        if len(steps) > 1:
+            return real(optimizer)
+        with short_at(monkeypatch, torch, "zeros_like", 25):
+            return real(optimizer)
+
+    engine.optimizer.step = partial(step, engine.optimizer)  # type: ignore[method-assign, arg-type]
+    assert engine.run_epoch([make_batch(4, 0)], lambda: False)
+    assert steps == [[], []], "nothing is left of the first attempt"
+    assert clean.run_epoch([make_batch(4, 0)], lambda: False)
+    assert_same(engine, clean)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_room_is_made_for_all_that_a_step_allocates(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Of the first step, which begins the moments, and of a later one."""
+    engine = make_engine(batches=2, nominal_batch=4, optimizer=kind)
+    learning = [p for group in engine.optimizer.param_groups for p in group["params"]]
+    taken: list[int] = []
+    real = torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda p: taken.append(p.numel()) or real(p))  # type: ignore[func-returns-value]
+    for parameter in learning:
+        parameter.grad = torch.zeros_like(parameter)
+    room.make_room(engine.optimizer)
+    copies = {"sgd": 2, "adam": 3}[kind]
+    assert sum(taken) == copies * sum(p.numel() for p in learning)
+    engine.optimizer.step()
+    taken.clear()
+    room.make_room(engine.optimizer)
+    assert sum(taken) == sum(p.numel() for p in learning)
+
+
+@pytest.mark.integration
+def test_a_step_that_is_half_done_ends_the_run_and_the_last_save_is_whole(
+    settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SGD has changed the biases when it comes to the weights, in the second epoch."""
+    wanted, through, stopped = settings(epochs=2), tmp_path / "through", tmp_path / "stopped"
+    start.run(wanted, through)
+    message = (
+        r"^epoch 2, batch 1: memory ran out in the midst of an optimizer step, which cannot be "
+        r"undone\. The last save is whole: free memory on the device, and go on from it with --resu"
+    )
+    weights_of_third_step = 2 * 3 + 1
+    with (
+        pytest.raises(TrainingError, match=message),
+        short_at(monkeypatch, sys.modules["torch.optim.sgd"], "sgd", weights_of_third_step),
+    ):
+        start.run(wanted, stopped)
+    assert read_state(stopped / STATE)["position"]["epoch"] == 1
+    start.resume(stopped)
+    one, other = (load_weights(f / LAST).detector.state_dict() for f in (through, stopped))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

@@ -140,6 +140,20 @@ def test_short_memory_in_one_process_halves_the_pieces_in_all(
     assert_same_training(*folders)
 
 
+def test_no_room_for_a_step_in_one_process_halves_the_pieces_in_all(
+    crew: Callable[..., Crew], words: Words, tmp_path: Path
+) -> None:
+    """Nobody makes the step before all can: its batches are learnt anew, once, by all."""
+    folders = tmp_path / "one", tmp_path / "two"
+    for ranks, folder in enumerate(folders, 1):
+        settings = words(folder, lr0=0.001, warmup_epochs=0, batch=4, nominal_batch=8, epochs=2)
+        running = crew(settings, ranks, {ranks - 1: {"no_room": 1}})
+        assert running.end() == [0] * ranks, running.text(0) + running.text(ranks - 1)
+        assert running.text().count("memory is short") == 1
+        assert read_state(folder / STATE)["position"]["pieces"] == 2
+    assert_same_training(*folders)
+
+
 def test_pieces_of_unequal_shares_and_one_that_cannot_be_halved(
     crew: Callable[..., Crew], words: Words, tmp_path: Path
 ) -> None:
