@@ -163,6 +163,10 @@ class CompressConfig(ChainSettings):
             raise ValueError("--furthest: how far is decided by --max-drop. Give it.")
         if self.max_drop is not None and not self.longer:
             raise ValueError("--max-drop: is judged against --longer. Leave --no-longer out.")
+        if self.rewind is not None and self.low_rank is not None and self.rounds != 1:
+            raise ValueError("--rewind and --low-rank go together in one round only: --rounds 1.")
+        if self.rewind is not None and self.rewind > (self.adapt_epochs or self.rewind):
+            raise ValueError("--rewind: the adaptation has no such epoch. Give an earlier one.")
         if self.runtime_precision == "bf16" and self.runtime == "onnx":
             raise ValueError(
                 "--runtime-precision bf16: ONNX Runtime computes in float32 on a CPU. Take "

@@ -49,6 +49,7 @@ class Cutter:
 
     def __init__(self, work: Work, subject: Subject, adapted: Done | None) -> None:
         self._work, self._subject, self._adapted = work, subject, adapted
+        self._plans: list[str] = []
 
     def attempt(self, factor: float, number: int) -> Trial:
         """Cut to a factor, train and judge; a cut that cannot be made is a trial without result."""
@@ -81,6 +82,7 @@ class Cutter:
         schedule = self._work.schedule
         start, place, achieved = self._subject.dense.file, "best", 1.0
         made: Done | None = None
+        self._plans = []
         for round_number in range(1, schedule.rounds + 1):
             name = str(number) if schedule.rounds == 1 else f"{number}-{round_number}"
             if schedule.sparsity:
@@ -109,11 +111,12 @@ class Cutter:
         """Cut until the measured factor over the dense model is the goal, or as near as it gets."""
         target = self._work.target
         gain = self._subject.gain if achieved == 1 else 1.0
-        asked = goal / (achieved * gain)
+        asked, plans = goal / (achieved * gain), self._plans
         for number in range(1, MOST_CUTS + 1):
             stage = name if number == 1 else f"{name}-again{number - 1}"
             cut = self._prune(start, asked, stage) if asked > LEAST_CUT else None
-            made = self._changed(start, cut, stage)
+            self._plans = [*plans, *([] if cut is None else [cut.file("plan")])]
+            made = self._changed(start, cut, stage, first=achieved == 1)
             dense, costs = self._work.costs(
                 f"time-{stage}", self._subject.dense.file, made.file("weights")
             )
@@ -139,20 +142,25 @@ class Cutter:
             **self._work.target.budget(asked),
         )
 
-    def _changed(self, start: str, cut: Done | None, name: str) -> Done:
-        """Rewind a cut, and apply the options that were accepted."""
-        work, epoch = self._work, self._work.settings.rewind
-        made = cut
-        if cut is not None and epoch is not None and self._adapted is not None:
-            early = f"{self._adapted.file(FOLDER)}/{SAVED.format(epoch)}"
-            made = work.chain.do(
-                f"rewind-{name}", "prune", weights=early, plan=cut.file("plan"), latency=False
-            )
-        for verb, values in self._subject.options:
+    def _changed(self, start: str, cut: Done | None, name: str, *, first: bool) -> Done:
+        """Rewind a cut, and apply the options, unless an earlier round has."""
+        work, rewinds = self._work, self._work.settings.rewind is not None
+        made = self._rewound(name) if cut is not None and rewinds else cut
+        for verb, values in self._subject.options if first or rewinds else ():
             weights = start if made is None else made.file("weights")
             made = work.chain.do(f"{verb}-{name}", verb, weights=weights, **values)
         if made is None:
             raise PruningError("the target asks for no cut: the model is there already.")
+        return made
+
+    def _rewound(self, name: str) -> Done:
+        """Take out of the early weights what all cuts so far have taken out."""
+        assert self._adapted is not None
+        weights = f"{self._adapted.file(FOLDER)}/{SAVED.format(self._work.settings.rewind)}"
+        for number, plan in enumerate(self._plans, start=1):
+            last = f"rewind-{name}" + ("" if number == len(self._plans) else f"-{number}")
+            made = self._work.chain.do(last, "prune", weights=weights, plan=plan, latency=False)
+            weights = made.file("weights")
         return made
 
     def _finetune(self, cut: Done, name: str, epochs: int) -> Done:

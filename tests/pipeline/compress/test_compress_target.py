@@ -53,6 +53,8 @@ def test_without_a_target_it_is_twice_as_fast() -> None:
         ({"runtime_precision": "bf16"}, "ONNX Runtime computes in float32"),
         ({"cfg": "yolov5n"}, "give either --weights FILE, or --cfg NAME"),
         ({"data": None}, "--data: is needed"),
+        ({"rewind": 2, "low_rank": 0.5}, "go together in one round only"),
+        ({"rewind": 9, "adapt_epochs": 5}, "--rewind: the adaptation has no such epoch"),
         ({"speedup": 0.5}, "--speedup: expected greater than 1"),
     ],
 )
