@@ -53,6 +53,11 @@ class Detector(nn.Module):
         """(L, A, 2) widths and heights, in grid cells of their level."""
         return self.head.anchors
 
+    @property
+    def anchors_px(self) -> Tensor:
+        """(L, A, 2) widths and heights, in pixels."""
+        return self.anchors * self.anchors.new_tensor(self.strides).view(-1, 1, 1)
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Run all rows.
 

@@ -138,8 +138,7 @@ def _anchors(weights: Path | None) -> dict[str, Sizes]:
     """
     if weights is not None:
         detector = load_weights(weights).detector
-        strides = detector.anchors.new_tensor(detector.strides).view(-1, 1, 1)
-        return {weights.name: (detector.anchors * strides).reshape(-1, 2).double().numpy()}
+        return {weights.name: detector.anchors_px.reshape(-1, 2).double().numpy()}
     return {
         name: np.array(read_arch(name).anchors_px, dtype=np.float64).reshape(-1, 2)
         for name in ARCHS

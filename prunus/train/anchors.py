@@ -45,8 +45,7 @@ def fit_anchors_(detector: Detector, index: ImageIndex, image_size: int, thresho
     if not len(sizes):
         return 0.0
     sizes = sizes * generator.uniform(1 - JITTER, 1 + JITTER, (len(sizes), 1))
-    strides = detector.anchors.new_tensor(detector.strides).view(-1, 1, 1)
-    anchors = (detector.anchors * strides).reshape(-1, 2).double().cpu().numpy()
+    anchors = detector.anchors_px.reshape(-1, 2).double().cpu().numpy()
     recall = best_possible_recall(anchors, sizes, threshold)
     if recall > RECALL_ENOUGH or len(sizes) < len(anchors):
         log.info("anchors: fit, best possible recall %.4f", recall)
@@ -58,7 +57,7 @@ def fit_anchors_(detector: Detector, index: ImageIndex, image_size: int, thresho
         return recall
     log.info("anchors: new ones, best possible recall %.4f instead of %.4f", found, recall)
     fitted = torch.as_tensor(better).to(detector.anchors).view_as(detector.anchors)
-    detector.anchors.copy_(fitted / strides)
+    detector.anchors.copy_(fitted / fitted.new_tensor(detector.strides).view(-1, 1, 1))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from prunus.core.config import parse
 from prunus.core.errors import ConfigError, ExportError
 from prunus.core.records import Runner, Size
+from prunus.export import contest
 from prunus.export.backends import BACKENDS
 from prunus.export.config import BenchmarkConfig
-from prunus.export.contest import run_benchmark
+from prunus.export.contest import Contestant, run_benchmark
 from prunus.export.engines import ENGINES
 from prunus.export.form import Form
 from prunus.export.ranking import (
@@ -88,7 +90,7 @@ def test_every_runtime_precision_size_and_thread_count_is_a_row(
         for row in others:
             ratio = first.latency.median_ms / row.latency.median_ms
             assert row.speedup == pytest.approx(ratio)
-    assert all(row.peak_mb > 50 for row in rows)
+    assert all(row.peak_mb > 50 and row.latency.repeats == settings.repeats for row in rows)
     assert all(row.clock == ("own" if row.contestant.threads == 1 else "wall") for row in rows)
     script = next(row for row in rows if row.contestant.runtime == "openvino")
     pair = [script.contestant.path, script.contestant.path.with_suffix(".bin")]
@@ -111,6 +113,40 @@ def test_who_cannot_take_part_is_left_out_and_the_others_run(
     assert "not an ONNX file" in told[1]
     with pytest.raises(ExportError, match="none of torch, onnx runs these models"):
         run_benchmark(config(broken), tmp_path / "none")
+
+
+def test_a_model_that_is_named_twice_is_refused(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"--weights: .*plums\.safetensors is given twice"):
+        run_benchmark(config(weights, weights), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "runtime", "shown"),
+    [
+        ("fp32", "onnx", "fp32"),
+        ("fp16", "openvino", "bf16"),
+        ("int8", "onnx", "int8"),
+        ("int8", "openvino", "int8 + bf16"),
+    ],
+)
+def test_the_precision_of_a_row_says_what_is_computed_in(
+    stored: str, runtime: str, shown: str
+) -> None:
+    asked = "bf16" if runtime == "openvino" else "fp32"
+    entry = Contestant(Path("m"), runtime, asked, (64, 64), 1, Path("m"))
+    runner: Any = SimpleNamespace(facts=SimpleNamespace(precision=stored))
+    assert contest._shown_precision(entry, runner) == shown
+
+
+@pytest.mark.integration
+def test_files_of_another_batch_are_left_out(
+    detector: Detector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "one.onnx"
+    BACKENDS["onnx"].write(detector, path, Form((64, 64)))  # type: ignore[misc]
+    with pytest.raises(ExportError, match="none of torch, onnx runs these models"):
+        run_benchmark(config(path, batch_size=2), tmp_path / "run")
+    assert "takes batches of 1 only, got 2" in caplog.text
 
 
 @pytest.mark.integration

@@ -10,6 +10,7 @@ import torch
 
 from prunus.core import config
 from prunus.core.errors import ConfigError, ExportError
+from prunus.core.records import GREY
 from prunus.export import run as export_run
 from prunus.export.backends import BACKENDS
 from prunus.export.config import BenchmarkConfig, ExportConfig
@@ -205,3 +206,18 @@ def test_settings_know_the_flags_of_yolov5() -> None:
     assert ExportConfig(weights=Path("x"), image_size=(320,)).size_hw == (320, 320)
     with pytest.raises(ConfigError, match="--opset: expected less than or equal to 20"):
         config.parse(ExportConfig, {"weights": "x", "opset": 30})
+
+
+@pytest.mark.integration
+def test_the_size_of_a_pair_is_that_of_both_files(detector: Detector, tmp_path: Path) -> None:
+    form = Form((64, 64))
+    result = export(detector, tmp_path / "m.xml", "openvino", form, IMAGES)
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert result.megabytes == pytest.approx(written / 1e6)
+
+
+def test_a_dynamic_file_is_also_seen_at_another_shape_than_it_was_traced_at() -> None:
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    larger = export_run._enlarged(images, 32)
+    assert larger.shape == (1, 3, 128, 96), "no square, and both sides differ"
+    assert larger[..., :64, :64].equal(images) and bool((larger[..., 64:] == GREY).all())

@@ -24,8 +24,12 @@ START_S = 5.0
 """To load torch and the weights, and to trace."""
 TIMING_S = 10.0
 """To export and time two models."""
-PASSES = {"ridge": 14.0, "bn": 3.0, "none": 1.5}
-"""Of a calibration image, with criterion and repair."""
+REPAIRED_PASSES = {"ridge": 7.0, "bn": 1.5, "none": 0.0}
+"""Of a calibration image, by repair."""
+RANKED_PASSES = 6.0
+"""Of a calibration image, for a criterion that looks at images."""
+LOOKING = frozenset({"auto", "activation", "reconstruction", "taylor"})
+"""Criteria that do."""
 JUDGEMENTS = 3
 """Of the validation split: the dense and the cut model in `prune`, the final one in float32."""
 JUDGED_PASSES = 0.7
@@ -83,7 +87,8 @@ def trial_seconds(settings: SweepConfig, pass_seconds: float, images: Mapping[Sp
         images: Number of them in the splits `train` and `val`.
     """
     calibration = min(settings.calibration_images, images.get("train", 0))
-    passes = calibration * fmean(PASSES.get(repair, 0.0) for repair in settings.repair)
+    passes = calibration * fmean(REPAIRED_PASSES[repair] for repair in settings.repair)
+    passes += calibration * RANKED_PASSES * fmean(name in LOOKING for name in settings.criterion)
     passes += JUDGEMENTS * JUDGED_PASSES * images["val"]
     passes += settings.finetune_epochs * TRAINED_PASSES * images.get("train", 0)
     timing = TIMING_S if settings.timed_in else 0.0

@@ -118,9 +118,15 @@ def test_a_job_is_plain_json_and_says_everything(tmp_path: Path) -> None:
 
 
 def test_seconds_of_a_trial_by_hand() -> None:
-    chosen = settings(flops="0.5", repair="none", calibration_images=100, finetune_epochs=2)
+    chosen = settings(
+        flops="0.5",
+        criterion="l1,taylor",
+        repair="none,bn",
+        calibration_images=100,
+        finetune_epochs=2,
+    )
     images = {"train": 50, "val": 20}
-    passes = 50 * 1.5 + 3 * 0.7 * 20 + 2 * 4 * 50
+    passes = 50 * (1.5 / 2 + 6 / 2) + 3 * 0.7 * 20 + 2 * 4 * 50
     assert trial_seconds(chosen, 0.1, images) == pytest.approx(5 + passes * 0.1)
     timed = chosen.model_copy(update={"runtime": "onnx"})
     assert trial_seconds(timed, 0.1, images) == pytest.approx(15 + passes * 0.1)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -373,6 +374,33 @@ def test_room_is_made_for_all_that_a_step_allocates(
     taken.clear()
     room.make_room(engine.optimizer)
     assert sum(taken) == sum(p.numel() for p in learning)
+
+
+def test_a_step_that_others_may_have_made_is_not_tried_again(make_engine: MakeEngine) -> None:
+    def short() -> bool:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    optimizer = make_engine().optimizer
+    assert room.step_where_room(short, optimizer, Processes(), "epoch 1") is None
+    several: Any = SimpleNamespace(count=2, any=bool)
+    with pytest.raises(TrainingError, match=r"^epoch 1: memory ran out in the midst of an optim"):
+        room.step_where_room(short, optimizer, several, "epoch 1")
+
+
+def test_moments_that_were_moved_cannot_be_tried_again(make_engine: MakeEngine) -> None:
+    """Adam allocates once more between its moments and the weights."""
+    optimizer = make_engine(optimizer="adam").optimizer
+    first = optimizer.param_groups[0]["params"][0]
+    first.grad = torch.ones_like(first)
+    optimizer.step()
+    assert room.step_where_room(lambda: True, optimizer, Processes(), "epoch 1") is True
+
+    def short() -> bool:
+        optimizer.state[first]["exp_avg"].mul_(0.9)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(TrainingError, match=r"^epoch 1: memory ran out in the midst of an optim"):
+        room.step_where_room(short, optimizer, Processes(), "epoch 1")
 
 
 @pytest.mark.integration
