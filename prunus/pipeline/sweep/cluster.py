@@ -6,7 +6,11 @@ looked at before the first trial.
 
 import json
 import os
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,7 +50,8 @@ class RayWorkers:
             here = {"num_cpus": count, "include_dashboard": False}
         try:
             _knock(address)
-            self._ray.init(address, log_to_driver=False, logging_level="error", **here)
+            with _own_sigterm():
+                self._ray.init(address, log_to_driver=False, logging_level="error", **here)
         except (RuntimeError, ValueError, OSError) as error:
             _refuse(f"{address}: no cluster answers there: {_first_line(error)}")
         self._attempt = self._ray.remote(num_cpus=1, max_retries=0)(attempt)
@@ -118,6 +123,17 @@ def _knock(address: str) -> None:
     if not host or not port.isdigit():
         raise ValueError("write HOST:PORT, ray://HOST:PORT, auto or local")
     socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does at SIGTERM: Ray puts a handler of its own there, and leaves it."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _import_ray() -> Any:

@@ -1,5 +1,6 @@
 """A local Ray cluster of two workers, one of which is killed in the middle; and what is refused."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -7,6 +8,7 @@ from threading import Thread
 import pytest
 
 from prunus.core.errors import ConfigError
+from prunus.pipeline.sweep import cluster
 from prunus.pipeline.sweep.plan import Files
 from prunus.pipeline.sweep.table import read_trials
 
@@ -69,3 +71,9 @@ def test_without_ray_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ConfigError, match=r"--ray: needs Ray. Install it with: pip install 'pru"):
         RayWorkers("local", 2)
+
+
+def test_what_ray_does_to_sigterm_is_undone() -> None:
+    with cluster._own_sigterm():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
