@@ -127,7 +127,7 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep what this process does at SIGTERM: Ray puts a handler of its own there, and leaves it."""
+    """Keep what this process does at SIGTERM: Ray puts a handler of its own there."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
