@@ -1,7 +1,7 @@
 """The settings of `prunus compress`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ TARGETS = ("speedup", "latency_ms", "flops", "params", "size_mb", "percent")
 
 class CompressConfig(ChainSettings):
     """From a checkpoint and a data set to a smaller detector that meets a target, and the proof."""
+
+    BUDGET: ClassVar[tuple[str, ...]] = ("hours", "attempts", "furthest")
 
     data: Path | None = setting(None, "data set YAML (required)")
     weights: Path | None = setting(None, "dense model to start from: .safetensors or official .pt")
@@ -159,7 +161,8 @@ class CompressConfig(ChainSettings):
         given = [f"--{name.replace('_', '-')}" for name in TARGETS if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"give one target, not {' and '.join(given)}.")
-        if self.furthest and self.max_drop is None:
+        only_added = self.resume is not None and self.data is None
+        if self.furthest and self.max_drop is None and not only_added:
             raise ValueError("--furthest: how far is decided by --max-drop. Give it.")
         if self.max_drop is not None and not self.longer:
             raise ValueError("--max-drop: is judged against --longer. Leave --no-longer out.")

@@ -1,12 +1,11 @@
 """`compress`: weights, data and a target in; a smaller detector and the proof out."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from prunus.core.config import parse
 from prunus.core.console import log
-from prunus.core.errors import ExportError, PruningError
+from prunus.core.errors import PruningError
 from prunus.core.runs import Run
 from prunus.data.index import build_index
 from prunus.data.spec import read_data
@@ -16,11 +15,13 @@ from prunus.pipeline.chain.stage import Done
 from prunus.pipeline.compress import tell
 from prunus.pipeline.compress.config import CompressConfig
 from prunus.pipeline.compress.cutting import Cutter, Subject
-from prunus.pipeline.compress.effort import Schedule, schedule_of
+from prunus.pipeline.compress.effort import schedule_of
+from prunus.pipeline.compress.lineup import Sides, line_up
+from prunus.pipeline.compress.options import with_options
 from prunus.pipeline.compress.search import Trial, best_of, search
-from prunus.pipeline.compress.ship import Shipped, place, quantized, timed
-from prunus.pipeline.compress.target import Target, target_of
-from prunus.pipeline.compress.verdict import find
+from prunus.pipeline.compress.ship import Shipped
+from prunus.pipeline.compress.target import target_of
+from prunus.pipeline.compress.verdict import Finding, doubts_of, find
 from prunus.pipeline.compress.work import Model, Work
 from prunus.pipeline.sweep.best import best_of_sweep
 from prunus.report.page import write_report
@@ -31,8 +32,6 @@ NEEDS_TIMES = ("latency_ms", "size_mb")
 PAGE = "report.html"
 FROM_SWEEP = ("criterion", "repair", "scope", "round_to")
 """What a sweep decides; how much goes is the target's."""
-FASTER = 1.03
-"""What an option must gain in the target's runtime: less is noise."""
 
 
 def compress(settings: CompressConfig) -> dict[str, object]:
@@ -75,56 +74,50 @@ def with_best_of_sweep(settings: CompressConfig) -> CompressConfig:
 
 
 class _Job:
-    """One run: what it was told, and what it has found so far."""
+    """One run: what it was told, and what it works with."""
 
     def __init__(self, settings: CompressConfig, run: Run) -> None:
         assert settings.data is not None
-        self.settings, self.run, self.data = settings, run, settings.data
+        self.settings, self.run = settings, run
         run.add_input("data", settings.data)
         if settings.weights is not None:
             run.add_input("weights", settings.weights)
         spec = read_data(settings.data)
         self.has_test = "test" in spec.splits
-        self.train_images = build_index(spec, "train")
-        self.schedule: Schedule = schedule_of(settings)
-        self.target: Target = target_of(settings)
+        self.doubts = doubts_of(build_index(spec, "train"))
         shared = {
             "data": str(settings.data),
             "image_size": settings.image_size,
             "device": settings.device,
         }
-        self.chain = Chain(run, shared, redo_from=settings.redo_from, until=settings.until)
-        self.work = Work(settings, self.schedule, self.target, self.chain)
-        self.options: list[dict[str, Any]] = []
-        self.not_done: list[str] = []
+        chain = Chain(run, shared, redo_from=settings.redo_from, until=settings.until)
+        self.chain = chain
+        self.work = Work(settings, schedule_of(settings), target_of(settings), chain)
 
     def do(self) -> None:
         """Adapt, compare, cut, ship, tell."""
-        log.info("%s", self.schedule.sentence())
+        log.info("%s", self.work.schedule.sentence())
         dense, adapted = self._dense()
         fair = self._longer(dense)
         teacher = max((m for m in (dense, fair) if m), key=lambda model: model.map50_95)
-        subject = self._with_options(Subject(dense, fair, teacher))
+        subject = with_options(self.work, Subject(dense, fair, teacher))
         goal = self._goal(dense)
         trials = self._search(goal, Cutter(self.work, subject, adapted))
         chosen = best_of(trials)
         if chosen is None:
             raise PruningError(f"nothing could be cut: {trials[-1].why}")
-        made = self.chain.done[chosen.stages[-2]]
-        trained = made.stage.verb == "train"
-        step = "fine-tuned, pruned" if trained else "pruned"
-        file = "best" if trained else "weights"
-        result = Model(
-            "pruned", "result", step, made.file(file), made.path(file),
-            self.chain.done[chosen.stages[-1]],
-        )  # fmt: skip
-        steps = tell.between(self.chain, self.work, chosen.stages) if trained else []
-        shipped = self._ship(dense, fair, result, chosen)
-        self._report(goal, trials, chosen, shipped, steps)
+        result = self._result(chosen)
+        is_trained = self.chain.done[chosen.stages[-2]].stage.verb == "train"
+        steps = tell.between(self.chain, self.work, chosen.stages) if is_trained else []
+        sides = Sides(dense, fair, result, chosen.drop)
+        shipped = line_up(self.work, self.run, sides, has_test=self.has_test)
+        reached, judge = chosen.achieved, None if fair is None else fair.name
+        finding = find(self.work.target, goal, reached, shipped, judge, self.doubts)
+        self._tell(finding, trials, shipped, steps)
 
     def _dense(self) -> tuple[Model, Done | None]:
         """Train the dense model on the data; without epochs, take the weights as they are."""
-        settings, epochs = self.settings, self.schedule.adapt
+        settings, epochs = self.settings, self.work.schedule.adapt
         if not epochs:
             assert settings.weights is not None
             file = str(settings.weights)
@@ -141,43 +134,13 @@ class _Job:
 
     def _longer(self, dense: Model) -> Model | None:
         """Train the dense model for as many epochs as the pruned one will get."""
-        if not (self.settings.longer and self.schedule.extra):
-            if self.settings.longer:
-                return replace(dense, role="longer")
+        if not self.settings.longer:
             return None
-        done = self.work.train("longer", self.schedule.extra, weights=dense.file, auto_anchor=False)
-        return self.work.model("longer", "longer", f"dense, {self.schedule.extra} more", done)
-
-    def _with_options(self, subject: Subject) -> Subject:
-        """Try other activations and factors on the dense model: which make the runtime faster?"""
-        settings = self.settings
-        wanted: list[tuple[str, dict[str, Any], str]] = []
-        if settings.low_rank is not None:
-            rank = {"rank": settings.low_rank}
-            wanted.append(("factorize", rank, f"low rank {settings.low_rank:g}"))
-        if settings.activation is not None:
-            wanted.append(("activation", {"to": settings.activation}, settings.activation))
-        for verb, values, title in wanted:
-            done = self.chain.do(f"try-{verb}", verb, weights=subject.dense.file, **values)
-            dense, changed = self.work.costs(
-                f"time-{verb}", subject.dense.file, done.file("weights")
-            )
-            gain = dense.ms / changed.ms
-            accepted = gain >= FASTER
-            self._decide(title, accepted, f"{gain:.2f}x as fast in {self.target.runtime} "
-                         f"{self.target.precision}, uncut")  # fmt: skip
-            if accepted:
-                factor = self.target.measured(dense, changed) or 1.0
-                subject = replace(
-                    subject,
-                    options=(*subject.options, (verb, values)),
-                    gain=subject.gain * max(factor, 1.0),
-                )
-        return subject
-
-    def _decide(self, option: str, accepted: bool, why: str) -> None:
-        log.info("%s: %s: %s", option, "accepted" if accepted else "rejected", why)
-        self.options.append({"option": option, "accepted": accepted, "why": why})
+        epochs = self.work.schedule.extra
+        if not epochs:
+            return dense
+        done = self.work.train("longer", epochs, weights=dense.file, auto_anchor=False)
+        return self.work.model("longer", "longer", f"dense, {epochs} more", done)
 
     def _goal(self, dense: Model) -> float | None:
         """Return the target as a factor over the dense model, timing it if that is needed.
@@ -185,128 +148,62 @@ class _Job:
         Raises:
             PruningError: The dense model meets it already.
         """
-        if self.target.goal is None:
-            return None
-        if self.target.kind in NEEDS_TIMES:
-            goal = self.target.factor(self.work.costs_of("time-dense", dense.file))
-        else:
-            goal = self.target.factor(None)
+        target = self.work.target
+        timed = target.goal is not None and target.kind in NEEDS_TIMES
+        goal = target.factor(self.work.costs_of("time-dense", dense.file) if timed else None)
         if goal is not None and goal <= 1:
-            raise PruningError(
-                f"the dense model meets --{self.target.kind.replace('_', '-')} already: nothing is "
-                "to be cut."
-            )
+            flag = target.kind.replace("_", "-")
+            raise PruningError(f"the dense model meets --{flag} already: nothing is to be cut.")
         return goal
 
     def _search(self, goal: float | None, cutter: Cutter) -> list[Trial]:
         """Try cuts within the budget."""
+        work = self.work
 
         def affordable() -> bool:
-            fits = self.work.affordable(self.schedule.finetune)
+            fits = work.affordable(work.schedule.finetune)
             if not fits:
-                self.not_done.append("Another cut was not tried: --epochs or --hours are spent.")
+                work.not_done.append("Another cut was not tried: --epochs or --hours are spent.")
             return fits
 
-        furthest = self.settings.furthest
-        attempts = self.schedule.attempts
+        furthest, attempts = self.settings.furthest, work.schedule.attempts
         trials = search(goal, attempts, cutter.attempt, affordable, furthest=furthest)
         for trial in trials:
             lost = "" if trial.drop is None else f", {trial.drop:.1f} points lost"
             word = "accepted" if trial.accepted else "not accepted"
-            log.info("cut to %s%s: %s", self.target.describe(trial.achieved), lost, word)
+            log.info("cut to %s%s: %s", work.target.describe(trial.achieved), lost, word)
         return trials
 
-    def _ship(
-        self, dense: Model, fair: Model | None, result: Model, chosen: Trial
-    ) -> list[Shipped]:
-        """Export, quantize, judge on test and time; the dense model first, the result last."""
-        names = {"dense": dense, **({"longer": fair} if fair and fair is not dense else {})}
-        shipped = [self._place(model, name) for name, model in names.items()]
-        shipped += [self._place(model, model.name) for model in self._comparators(result)]
-        pruned = self._place(result, "pruned")
-        extra = list(self._int8(dense, result, chosen)) if self.schedule.int8 else []
-        return self._tested(timed(self.work, [*shipped, *extra, pruned]))
+    def _result(self, chosen: Trial) -> Model:
+        """Return the chosen trial's model, which has been judged."""
+        made, judged = (self.chain.done[name] for name in chosen.stages[-2:])
+        is_trained = made.stage.verb == "train"
+        place = "best" if is_trained else "weights"
+        step = "fine-tuned, pruned" if is_trained else "pruned"
+        return Model("pruned", "result", step, made.file(place), made.path(place), judged)
 
-    def _place(self, model: Model, name: str) -> Shipped:
-        return place(self.work, self.run, model, name, self.data)
-
-    def _comparators(self, result: Model) -> Iterator[Model]:
-        """Train what might do the job without pruning."""
-        schedule, settings = self.schedule, self.settings
-        epochs = schedule.adapt + schedule.extra
-        if settings.smaller is not None:
-            done = self.work.train("smaller", epochs, weights=str(settings.smaller))
-            yield self.work.model("smaller", "smaller", f"{settings.smaller.stem}, dense", done)
-        if schedule.from_scratch:
-            done = self.work.train("scratch", epochs, weights=result.file, fresh=True)
-            yield self.work.model("scratch", "scratch", "pruned shape, from scratch", done)
-
-    def _int8(self, dense: Model, result: Model, chosen: Trial) -> Iterator[Shipped]:
-        """Quantize the dense and the pruned model for the target's runtime."""
-        limit = self.target.max_drop
-        left = 1.0 if limit is None else limit - max(chosen.drop or 0.0, 0.0)
-        for model, name, points in (
-            (dense, "dense", limit if limit is not None else 1.0),
-            (result, "pruned", left),
-        ):
-            entry, why = quantized(self.work, self.run, model, name, points)
-            self._decide(f"INT8 of the {name} model", entry is not None, why)
-            if entry is not None:
-                yield entry
-
-    def _tested(self, shipped: list[Shipped]) -> list[Shipped]:
-        """Judge all on the test split: once, at the end."""
-        if not self.has_test:
-            self.not_done.append("No figures on a test split: the data set has none.")
-            return shipped
-        tested: list[Shipped] = []
-        fair: Done | None = None
-        for entry in shipped:
-            model = entry.model
-            file = str(entry.runtime_file) if entry.int8 else model.file
-            beside = fair if model.role == "result" else None
-            test = self.work.judge(model.name, file, "test", beside)
-            fair = test if model.role == "longer" else fair
-            tested.append(replace(entry, test=test))
-        return tested
-
-    def _report(
+    def _tell(
         self,
-        goal: float | None,
-        trials: list[Trial],
-        chosen: Trial,
-        shipped: list[Shipped],
-        steps: list[Model],
+        finding: Finding,
+        trials: Sequence[Trial],
+        shipped: Sequence[Shipped],
+        steps: Sequence[Model],
     ) -> None:
         """Write and show what was found."""
-        run, target = self.run, self.target
-        by_role = {entry.model.role: entry for entry in shipped}
-        factor = self._final_factor(by_role, chosen)
-        finding = find(target, goal, factor, shipped, self.train_images)
+        run, work = self.run, self.work
         rows = tell.table_rows(shipped, steps)
-        parent, result = by_role.get("parent", shipped[0]), by_role["result"]
-        tell.show(run, self.work, rows, (parent, result))
-        tell.write_events(run.folder, [parent.model, *steps, result.model])
+        parent = next(entry for entry in shipped if entry.model.role == "parent")
+        tell.show(run, work, rows, (parent, finding.ships))
+        tell.write_events(run.folder, [parent.model, *steps, finding.ships.model])
         run.report.update(
-            target=target.facts(),
-            verdict=finding.facts(target),
+            target=work.target.facts(),
+            verdict=finding.facts(work.target),
             trials=[asdict(trial) for trial in trials],
-            options=self.options,
+            options=work.options,
             stages=self.chain.facts(),
-            not_done=self.not_done,
+            not_done=work.not_done,
             recipe=RECIPE,
             **tell.facts(run, shipped, steps, rows),
         )
-        log.info("\n%s", finding.sentence(target))
+        log.info("\n%s", finding.sentence(work.target))
         log.info("models, %s, %s, %s: %s", tell.TABLE, tell.PICTURE, RECIPE, run.folder)
-
-    def _final_factor(self, by_role: dict[str, Shipped], chosen: Trial) -> float:
-        """Return what the last benchmark says, where the target is milliseconds."""
-        if self.target.kind not in ("speedup", "latency_ms"):
-            return chosen.achieved
-        name = f"{self.target.runtime} {self.target.precision}"
-        try:
-            parent = by_role.get("parent") or by_role["longer"]
-            return parent.latency_ms[name] / by_role["result"].latency_ms[name]
-        except KeyError as missing:
-            raise ExportError(f"benchmark: no row of {missing} for {name}.") from missing

@@ -11,9 +11,8 @@ from prunus.core.files import sha256
 from prunus.core.runs import Run
 from prunus.export.backends import BACKENDS
 from prunus.pipeline.chain.stage import Done
+from prunus.pipeline.compress.target import Target
 from prunus.pipeline.compress.work import Model, Work
-from prunus.pipeline.models import model_facts
-from prunus.weights.files import load_weights
 
 QUANTIZABLE = ("onnx", "openvino")
 PORTABLE = "onnx"
@@ -46,6 +45,11 @@ class Shipped:
         """Return what is timed: the weights in torch, unless it is only a file for the runtime."""
         return (self.runtime_file,) if self.int8 else (self.model.path, self.runtime_file)
 
+    def ms(self, target: Target) -> float | None:
+        """Return its milliseconds in the target's runtime; None where they were not measured."""
+        key = f"{target.runtime} int8" if self.int8 else target.timing
+        return self.latency_ms.get(key)
+
     def facts(self, folder: Path) -> dict[str, Any]:
         """Return what the report says of it; paths as seen from the run's folder."""
         vals = {"val": self.model.val, "test": self.test}
@@ -56,7 +60,7 @@ class Shipped:
             "weights": _inside(self.model.path, folder),
             "runtime_file": _inside(self.runtime_file, folder),
             "sha256": sha256(self.model.path),
-            **model_facts(load_weights(self.model.path).detector),
+            **self.model.size,
             "file_mb": self.file_mb,
             "metrics": self.model.metrics,
             "test_metrics": None if self.test is None else self.test.report["metrics"],
@@ -65,62 +69,76 @@ class Shipped:
         }
 
 
-def place(work: Work, run: Run, model: Model, name: str, data: Path) -> Shipped:
+def place(work: Work, run: Run, model: Model) -> Shipped:
     """Copy a model's weights to the run's own folder, with its file for the runtime."""
-    weights = run.path(f"{name}{model.path.suffix}")
+    weights = run.path(f"{model.name}{model.path.suffix}")
     shutil.copyfile(model.path, weights)
-    runtime = work.target.runtime if work.target.runtime in QUANTIZABLE else PORTABLE
+    runtime = _runtime(work.target.runtime)
     done = work.chain.do(
-        f"export-{name}", "export", weights=model.file, formats=[runtime], data=str(data)
+        f"export-{model.name}",
+        "export",
+        weights=model.file,
+        formats=[runtime],
+        data=str(work.settings.data),
     )
     written = done.path(f"paths.{runtime}")
     file = weights.with_suffix(written.suffix)
-    backend = BACKENDS[runtime]
-    for source, to in zip(backend.files(written), backend.files(file), strict=True):
-        shutil.copyfile(source, to)
+    _copy(runtime, written, file)
     return Shipped(replace(model, path=weights), file)
 
 
 def quantized(
-    work: Work, run: Run, model: Model, name: str, points: float
-) -> tuple[Shipped | None, str]:
-    """Quantize a model for the target's runtime.
+    work: Work, run: Run, model: Model, points: float, beside: Done | None
+) -> Shipped | None:
+    """Quantize a model for the target's runtime, and say what came of it.
 
     Args:
         work: The run's stages.
         run: In whose folder.
         model: Dense or pruned.
-        name: Of the file.
         points: Of mAP50-95 that INT8 may lose.
+        beside: Judgement that its own is compared with, if any.
 
     Returns:
-        The file with its judgement, or None; and what there is to say.
+        The file with its judgement; None where there is no such file.
     """
-    format_name = work.target.runtime
-    if format_name not in QUANTIZABLE:
-        return None, f"{format_name} runs no INT8 files"
-    if points <= 0:
-        return None, "nothing is left of --max-drop"
+    title, format_name = f"INT8 of the {model.name} model", work.target.runtime
     try:
-        done = work.chain.do(
-            f"quantize-{name}",
-            "quantize",
-            weights=model.file,
-            format=format_name,
-            max_drop=round(points / POINTS, 4),
-        )
+        done = _in_8_bits(work, model, points)
     except (ExportError, ConfigError) as error:
-        return None, str(error)
+        work.decide(title, accepted=False, why=str(error))
+        return None
     written = done.path("path")
-    file = run.path(f"{name}-int8{written.suffix}")
-    backend = BACKENDS[format_name]
-    for source, to in zip(backend.files(written), backend.files(file), strict=True):
-        shutil.copyfile(source, to)
-    judged = work.judge(f"{name}-int8", done.file("path"))
+    name = f"{model.name}-int8"
+    file = run.path(f"{name}{written.suffix}")
+    _copy(format_name, written, file)
+    judged = work.judge(name, done.file("path"), beside=beside)
     role = f"quantized {model.role}"
-    int8 = replace(model, name=f"{name}-int8", role=role, step=f"{model.step}, INT8", val=judged)
+    int8 = replace(model, name=name, role=role, step=f"{model.step}, INT8", val=judged)
     lost = POINTS * (model.map50_95 - int8.map50_95)
-    return Shipped(int8, file, int8=True), f"{lost:.1f} points lost"
+    accepted = bool(done.report["within_max_drop"])
+    work.decide(title, accepted=accepted, why=f"{lost:.1f} points lost by it, {points:.1f} allowed")
+    return Shipped(int8, file, int8=True)
+
+
+def _in_8_bits(work: Work, model: Model, points: float) -> Done:
+    if work.target.runtime not in QUANTIZABLE:
+        raise ConfigError(f"{work.target.runtime} runs no INT8 files.")
+    if points <= 0:
+        raise ConfigError("nothing is left of --max-drop.")
+    return work.chain.do(
+        f"quantize-{model.name}",
+        "quantize",
+        weights=model.file,
+        format=work.target.runtime,
+        max_drop=round(points / POINTS, 4),
+    )
+
+
+def _copy(format_name: str, written: Path, to: Path) -> None:
+    backend = BACKENDS[format_name]
+    for source, copy in zip(backend.files(written), backend.files(to), strict=True):
+        shutil.copyfile(source, copy)
 
 
 def timed(work: Work, models: list[Shipped]) -> list[Shipped]:

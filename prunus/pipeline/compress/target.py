@@ -11,6 +11,8 @@ from typing import Any
 from prunus.pipeline.compress.config import TARGETS, CompressConfig
 
 DEFAULT_SPEEDUP = 2.0
+TITLES = {"torch": "torch", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+"""Runtimes, as people call them."""
 CLOSE_ENOUGH = 0.98
 """Of a factor that was asked for: milliseconds measured twice differ by more than the rest."""
 
@@ -52,6 +54,16 @@ class Target:
     precision: str
     threads: int
 
+    @property
+    def timing(self) -> str:
+        """Return the key of what is measured in the target's runtime and precision."""
+        return f"{self.runtime} {self.precision}"
+
+    @property
+    def is_time(self) -> bool:
+        """Return whether milliseconds decide."""
+        return self.kind in ("speedup", "latency_ms")
+
     def factor(self, dense: Costs | None) -> float | None:
         """Return the goal as a factor over the dense model; None where there is no goal.
 
@@ -76,7 +88,7 @@ class Target:
 
     def budget(self, factor: float) -> dict[str, Any]:
         """Return the settings of `prune` that remove so much."""
-        if self.kind in ("speedup", "latency_ms"):
+        if self.is_time:
             return {"speedup": factor, "runtime": self.runtime, "threads": self.threads}
         if self.kind == "percent":
             return {"percent": 1 - 1 / factor}
@@ -87,15 +99,21 @@ class Target:
         plain = {name: getattr(self, name) for name in ("kind", "max_drop", "runtime")}
         return {**plain, "asked": self.goal, "precision": self.precision, "threads": self.threads}
 
-    def describe(self, factor: float) -> str:
-        """Return a factor in words."""
+    def describe(self, factor: float, precision: str | None = None) -> str:
+        """Return a factor in words.
+
+        Args:
+            factor: Over the dense model.
+            precision: Of the model that reaches it, where it is not the target's.
+        """
+        where = f"{TITLES[self.runtime]} {precision or self.precision}"
         words: Mapping[str, str] = {
             "flops": f"{1 / factor:.0%} of the FLOPs",
             "params": f"{1 / factor:.0%} of the parameters",
             "size_mb": f"{1 / factor:.0%} of the file",
             "percent": f"{1 - 1 / factor:.0%} of the channels removed",
         }
-        return words.get(self.kind, f"{factor:.2f}x as fast in {self.runtime} {self.precision}")
+        return words.get(self.kind, f"{factor:.2f}x as fast in {where}")
 
 
 def target_of(settings: CompressConfig) -> Target:

@@ -9,16 +9,13 @@ from prunus.core.files import write_text
 from prunus.core.runs import Run
 from prunus.pipeline.chain.chain import Chain
 from prunus.pipeline.compress.ship import Shipped
+from prunus.pipeline.compress.target import TITLES
 from prunus.pipeline.compress.work import Model, Work
-from prunus.pipeline.models import model_facts
 from prunus.pipeline.pictures import save_before_after
 from prunus.report.steps import StepRow, steps_markdown, steps_table
 from prunus.train.loggers.events import Events
-from prunus.weights.files import load_weights
 
 TABLE, PICTURE = "steps.md", "before-after.jpg"
-TITLES = {"torch": "torch", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
-NOT_COMPARED = ("val_runs", "metrics", "test_metrics")
 
 
 def table_rows(shipped: Sequence[Shipped], between: Sequence[Model]) -> list[StepRow]:
@@ -29,14 +26,13 @@ def table_rows(shipped: Sequence[Shipped], between: Sequence[Model]) -> list[Ste
 
 
 def _row(model: Model, entry: Shipped | None) -> StepRow:
-    facts = model_facts(load_weights(model.path).detector)
     test = None if entry is None or entry.test is None else entry.test.report["metrics"]
     return StepRow(
         step=model.step,
         map50=model.metrics["map50"],
         map50_95=model.map50_95,
         test_map50_95=None if test is None else test["map50_95"],
-        **facts,
+        **model.size,
         file_mb=None if entry is None else entry.file_mb,
         latency_ms={} if entry is None else {_title(k): v for k, v in entry.latency_ms.items()},
     )
@@ -70,10 +66,10 @@ def show(run: Run, work: Work, rows: list[StepRow], sides: tuple[Shipped, Shippe
 
 def _caption(word: str, shipped: Shipped, work: Work) -> str:
     model = shipped.model
-    params = model_facts(load_weights(model.path).detector)["params"]
-    ms = shipped.latency_ms.get(f"{work.target.runtime} {work.target.precision}")
+    ms = shipped.ms(work.target)
     took = "" if ms is None else f", {ms:.1f} ms"
-    return f"{word}: {model.step}\n{params:,} parameters, mAP50-95 {model.map50_95:.3f}{took}"
+    params = f"{model.size['params']:,} parameters"
+    return f"{word}: {model.step}\n{params}, mAP50-95 {model.map50_95:.3f}{took}"
 
 
 def write_events(folder: Path, models: Sequence[Model]) -> None:
@@ -82,8 +78,7 @@ def write_events(folder: Path, models: Sequence[Model]) -> None:
 
     events = Events(folder, 0)
     for step, model in enumerate(models):
-        facts = model_facts(load_weights(model.path).detector)
-        values = {"map50_95": model.map50_95, "map50": model.metrics["map50"], **facts}
+        values = {"map50_95": model.map50_95, "map50": model.metrics["map50"], **model.size}
         for name, value in values.items():
             events.add(scalar(f"compress/{name}", value), step)  # type: ignore[no-untyped-call]
     events.close()
@@ -97,7 +92,7 @@ def between(chain: Chain, work: Work, stages: Sequence[str]) -> list[Model]:
         done = chain.done[name]
         if name.startswith("sparsity"):
             models.append(work.model(name, "step", "trained for sparsity", done, "last"))
-    cuts = [chain.done[name] for name in names if chain.done[name].stage.verb == "prune"]
+    cuts = [chain.done[name] for name in names if name.startswith("prune-")]
     if cuts:
         models.append(work.model(cuts[-1].stage.name, "step", "pruned", cuts[-1], "weights"))
     return models

@@ -1,9 +1,10 @@
 """Whether the target is met, whether pruning paid, and what must be doubted, in one sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prunus.core.errors import ExportError
 from prunus.data.index import ImageIndex
 from prunus.pipeline.compress.ship import POINTS, Shipped
 from prunus.pipeline.compress.target import CLOSE_ENOUGH, Target
@@ -19,6 +20,7 @@ class Finding:
     """What a run came to.
 
     Attributes:
+        ships: The result, in float or in INT8.
         factor: How many times as fast, small or cheap the result is.
         drop: Points of mAP50-95 lost against the fair comparison; None without one.
         interval: 95 % of the resampled drops lie between these.
@@ -27,6 +29,7 @@ class Finding:
         is_met: Whether the target is met; None where nothing can be promised.
     """
 
+    ships: Shipped
     factor: float
     drop: float | None
     interval: tuple[float, float] | None
@@ -43,6 +46,7 @@ class Finding:
         """Return what the report says of it."""
         return {
             "met": self.is_met,
+            "ships": self.ships.model.name,
             "paid": self.paid,
             "sentence": self.sentence(target),
             "factor": self.factor,
@@ -54,7 +58,8 @@ class Finding:
     def sentence(self, target: Target) -> str:
         """Return the verdict in one sentence."""
         lost = "" if self.drop is None else f", {self._lost()}"
-        reached = f"{target.describe(self.factor)}{lost}"
+        precision = "INT8" if self.ships.int8 else None
+        reached = f"{target.describe(self.factor, precision)}{lost}"
         if self.better is not None:
             return (
                 f"Pruning did not pay: {self.better.model.step} is as fast and as accurate "
@@ -83,35 +88,73 @@ class Finding:
 
 
 def find(
-    target: Target, goal: float | None, factor: float, models: Sequence[Shipped], train: ImageIndex
+    target: Target,
+    goal: float | None,
+    reached: float,
+    models: Sequence[Shipped],
+    fair: str | None,
+    doubts: tuple[str, ...],
 ) -> Finding:
-    """Compare the result with all others.
+    """Choose between the result in float and in INT8, and compare it with all others.
 
     Args:
         target: What was asked for.
         goal: As a factor; None where only the drop is limited.
-        factor: What the result reaches.
-        models: Of the table; the one with the role "result" or "quantized result" ships.
-        train: The training images.
+        reached: What the result reaches where the target is no time; times are those of `models`.
+        models: Of the table, timed; those with the roles "result" and "quantized result" may ship.
+        fair: Name of the one that the drop is counted from; None for no drop.
+        doubts: Why nothing can be promised.
+
+    Raises:
+        ExportError: What ships was not timed in the target's runtime.
     """
     by_role = {entry.model.role: entry for entry in models}
-    result = by_role["result"]
-    fair = by_role.get("longer")
-    drop = None if fair is None else POINTS * (fair.model.map50_95 - result.model.map50_95)
-    difference = result.model.val.report.get("comparison", {}).get("mAP50-95")
-    interval = None
-    if fair is not None and difference is not None:
-        low, high = difference["interval"]
-        interval = (-POINTS * high, -POINTS * low)
-    doubts = _doubts(train)
+    judge = next((entry for entry in models if entry.model.name == fair), None)
+    ships = _fastest(by_role, judge, target)
+    factor = _speedup(by_role["parent"], ships, target) if target.is_time else reached
+    drop = _drop(ships, judge)
     fast_enough = goal is None or factor >= goal * CLOSE_ENOUGH
-    good_enough = target.max_drop is None or (drop is not None and drop <= target.max_drop)
-    met = fast_enough and good_enough and factor > 1
-    better = _better(result, [by_role[role] for role in COMPARED if role in by_role], target)
-    return Finding(factor, drop, interval, doubts, better, None if doubts else met)
+    met = fast_enough and _within(drop, target) and factor > 1
+    better = _better(ships, [by_role[role] for role in COMPARED if role in by_role], target)
+    interval = None if judge is None else _interval(ships)
+    return Finding(ships, factor, drop, interval, doubts, better, None if doubts else met)
 
 
-def _doubts(train: ImageIndex) -> tuple[str, ...]:
+def _fastest(by_role: Mapping[str, Shipped], fair: Shipped | None, target: Target) -> Shipped:
+    """Return INT8 where it is faster than float and loses no more than may be lost."""
+    result, int8 = by_role["result"], by_role.get("quantized result")
+    if int8 is None or not _within(_drop(int8, fair), target):
+        return result
+    float_ms, int8_ms = result.ms(target), int8.ms(target)
+    return int8 if float_ms and int8_ms and int8_ms < float_ms else result
+
+
+def _speedup(parent: Shipped, ships: Shipped, target: Target) -> float:
+    before, after = parent.ms(target), ships.ms(target)
+    if not (before and after):
+        raise ExportError(f"benchmark: no row of {ships.model.step} in {target.timing}.")
+    return before / after
+
+
+def _drop(model: Shipped, fair: Shipped | None) -> float | None:
+    return None if fair is None else POINTS * (fair.model.map50_95 - model.model.map50_95)
+
+
+def _within(drop: float | None, target: Target) -> bool:
+    return target.max_drop is None or (drop is not None and drop <= target.max_drop)
+
+
+def _interval(model: Shipped) -> tuple[float, float] | None:
+    """Return between which points 95 % of the resampled drops lie."""
+    difference = model.model.val.report.get("comparison", {}).get("mAP50-95")
+    if difference is None:
+        return None
+    low, high = difference["interval"]
+    return -POINTS * high, -POINTS * low
+
+
+def doubts_of(train: ImageIndex) -> tuple[str, ...]:
+    """Return why nothing can be promised of models that have learnt from these images."""
     each = len(train) / len(train.names)
     if each >= IMAGES_OF_A_CLASS:
         return ()
@@ -121,17 +164,13 @@ def _doubts(train: ImageIndex) -> tuple[str, ...]:
     )
 
 
-def _better(result: Shipped, others: list[Shipped], target: Target) -> Shipped | None:
-    name = f"{target.runtime} {target.precision}"
-    limit = result.latency_ms.get(name)
+def _better(ships: Shipped, others: Sequence[Shipped], target: Target) -> Shipped | None:
+    """Return a model that was not pruned so, and is as fast and as accurate."""
+    limit = ships.ms(target)
     for other in others:
-        ms = (
-            min(other.latency_ms.values(), default=None)
-            if other.int8
-            else (other.latency_ms.get(name))
-        )
-        if limit is None or ms is None:
+        ms = other.ms(target)
+        if limit is None or ms is None or ms > limit:
             continue
-        if ms <= limit and other.model.map50_95 >= result.model.map50_95:
+        if other.model.map50_95 >= ships.model.map50_95:
             return other
     return None

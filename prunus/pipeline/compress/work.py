@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from prunus.core.console import log
 from prunus.core.errors import ExportError
 from prunus.pipeline.chain.chain import Chain
 from prunus.pipeline.chain.stage import FOLDER, Done
@@ -48,14 +50,31 @@ class Model:
     def map50_95(self) -> float:
         return float(self.metrics["map50_95"])
 
+    @cached_property
+    def size(self) -> Mapping[str, Any]:
+        """Return `params` and `gflops`."""
+        return model_facts(load_weights(self.path).detector)
+
 
 class Work:
-    """A run's settings, its chain, and what has been spent."""
+    """A run's settings, its chain, and what has been spent and decided.
+
+    Attributes:
+        options: Further steps, whether each was taken, and why.
+        not_done: What the report must say that it does not show.
+    """
 
     def __init__(
         self, settings: CompressConfig, schedule: Schedule, target: Target, chain: Chain
     ) -> None:
         self.settings, self.schedule, self.target, self.chain = settings, schedule, target, chain
+        self.options: list[dict[str, Any]] = []
+        self.not_done: list[str] = []
+
+    def decide(self, option: str, *, accepted: bool, why: str) -> None:
+        """Record whether a further step is taken."""
+        log.info("%s: %s: %s", option, "accepted" if accepted else "rejected", why)
+        self.options.append({"option": option, "accepted": accepted, "why": why})
 
     def train(self, name: str, epochs: int, **values: Any) -> Done:
         """Train with the recipe that all trainings of the run share."""

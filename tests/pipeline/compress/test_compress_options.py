@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from prunus.core.config import parse
-from prunus.pipeline.compress import run as compress_run
+from prunus.pipeline.compress import options
 from prunus.pipeline.compress.config import CompressConfig
 from prunus.pipeline.compress.run import compress
 from prunus.weights.files import load_weights
@@ -15,7 +15,7 @@ from prunus.weights.files import load_weights
 def test_two_rounds_rewound_with_another_activation(
     orchard: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compress_run, "FASTER", 0.0)  # the option is taken, whatever the machine
+    monkeypatch.setattr(options, "FASTER", 0.0)  # the option is taken, whatever the machine
     values = {
         "data": orchard, "weights": weights, "image_size": 64, "adapt_epochs": 1,
         "finetune_epochs": 2, "batch_size": 4, "nominal_batch": 4, "flops": 0.5, "rounds": 2,

@@ -1,0 +1,78 @@
+"""`line_up`: every model of the comparison, exported, judged on the test split, and timed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from prunus.core.runs import Run
+from prunus.pipeline.chain.stage import Done
+from prunus.pipeline.compress.ship import Shipped, place, quantized, timed
+from prunus.pipeline.compress.work import Model, Work
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What is compared.
+
+    Attributes:
+        dense: The adapted model.
+        fair: The one that the drop is counted from; `dense` itself where nothing is trained on.
+        result: The pruned one.
+        drop: Points that it lost against `fair`.
+    """
+
+    dense: Model
+    fair: Model | None
+    result: Model
+    drop: float | None
+
+
+def line_up(work: Work, run: Run, sides: Sides, *, has_test: bool) -> list[Shipped]:
+    """Ship and measure them: the dense ones first, then INT8, the result last."""
+    dense = [sides.dense]
+    if sides.fair is not None and sides.fair is not sides.dense:
+        dense.append(sides.fair)
+    shipped = [place(work, run, model) for model in (*dense, *_comparators(work, sides.result))]
+    pruned = place(work, run, sides.result)
+    extra = list(_int8(work, run, sides)) if work.schedule.int8 else []
+    models = timed(work, [*shipped, *extra, pruned])
+    if has_test:
+        return _tested(work, models, None if sides.fair is None else sides.fair.name)
+    work.not_done.append("No figures on a test split: the data set has none.")
+    return models
+
+
+def _comparators(work: Work, result: Model) -> Iterator[Model]:
+    """Train what might do the job without pruning."""
+    schedule, smaller = work.schedule, work.settings.smaller
+    epochs = schedule.adapt + schedule.extra
+    if smaller is not None:
+        done = work.train("smaller", epochs, weights=str(smaller))
+        yield work.model("smaller", "smaller", f"{smaller.stem}, dense", done)
+    if schedule.from_scratch:
+        done = work.train("scratch", epochs, weights=result.file, fresh=True)
+        yield work.model("scratch", "scratch", "pruned shape, from scratch", done)
+
+
+def _int8(work: Work, run: Run, sides: Sides) -> Iterator[Shipped]:
+    """Quantize the dense and the pruned model for the target's runtime."""
+    limit = 1.0 if work.target.max_drop is None else work.target.max_drop
+    spent = 0.0 if work.target.max_drop is None else max(sides.drop or 0.0, 0.0)
+    beside = None if sides.fair is None else sides.fair.val
+    for model, points in ((sides.dense, limit), (sides.result, limit - spent)):
+        entry = quantized(work, run, model, points, beside)
+        if entry is not None:
+            yield entry
+
+
+def _tested(work: Work, models: list[Shipped], fair: str | None) -> list[Shipped]:
+    """Judge all on the test split: once, at the end, those that may ship beside the fair one."""
+    tested: list[Shipped] = []
+    beside: Done | None = None
+    for entry in models:
+        model = entry.model
+        file = str(entry.runtime_file) if entry.int8 else model.file
+        compared = beside if model.role in ("result", "quantized result") else None
+        test = work.judge(model.name, file, "test", compared)
+        beside = test if model.name == fair else beside
+        tested.append(replace(entry, test=test))
+    return tested
