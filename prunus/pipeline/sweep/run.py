@@ -102,6 +102,7 @@ def resumed(settings: SweepConfig, folder: Path) -> SweepConfig:
 def _compute(run: Run, settings: SweepConfig, points: list[Point], files: Files) -> None:
     """Run the trials; the table is whole whenever this ends."""
     with Table(run.path(FILE)) as table:
+        table.check_inputs({"weights": files.weights, "data": files.data})
         _fill(table, settings, points)
         begin_again(table, failed=settings.retry_failed)
         proposals: Proposals = (

@@ -6,7 +6,7 @@ memory that the machines share. Every change is on the disk when the call return
 
 import csv
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, fields
 from io import StringIO
@@ -15,7 +15,7 @@ from types import UnionType
 from typing import Literal, get_args, get_origin
 
 from prunus.core.errors import ConfigError
-from prunus.core.files import write_text
+from prunus.core.files import sha256, write_text
 from prunus.pipeline.sweep.point import DENSE, Point, Trial
 
 FILE, CSV = "sweep.sqlite", "sweep.csv"
@@ -34,6 +34,7 @@ def _column(name: str, annotation: object) -> str:
 
 NAMES = tuple(field.name for field in fields(Trial))
 SCHEMA = ", ".join(_column(field.name, field.type) for field in fields(Trial))
+INPUTS = "role TEXT PRIMARY KEY, sha256 TEXT NOT NULL"
 FILL_IN = """
 UPDATE trials SET
     "drop" = dense.map50_95 - trials.map50_95,
@@ -58,6 +59,7 @@ class Table:
         try:
             self._connection.execute("PRAGMA journal_mode = DELETE")
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS trials ({SCHEMA})")
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS inputs ({INPUTS})")
             self.trials()
         except (sqlite3.Error, TypeError) as error:
             self._connection.close()
@@ -68,6 +70,25 @@ class Table:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    def check_inputs(self, files: Mapping[str, Path]) -> None:
+        """Record the files that trials are made from, by role; later ones must be the same.
+
+        Raises:
+            ConfigError: One has changed: its trials and the earlier ones are not to be compared.
+        """
+        known = dict(self._connection.execute("SELECT role, sha256 FROM inputs"))
+        found = {role: sha256(path) for role, path in files.items()}
+        for role, digest in found.items():
+            if known.get(role, digest) != digest:
+                raise ConfigError(
+                    f"--{role}: {files[role]} is not what it was when {self.path.parent} was "
+                    "begun. Put it back, or choose another --out."
+                )
+        with self._connection:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO inputs VALUES (?, ?)", list(found.items())
+            )
 
     def add(self, points: Iterable[Point | None]) -> list[Trial]:
         """Append waiting trials, None being the dense model; return them."""

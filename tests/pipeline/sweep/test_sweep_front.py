@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prunus.core.config import parse
 from prunus.core.errors import ConfigError
+from prunus.pipeline.compress.config import CompressConfig
+from prunus.pipeline.compress.run import with_best_of_sweep
 from prunus.pipeline.sweep.best import best_of_sweep
 from prunus.pipeline.sweep.front import candidates, cost, front_of, front_table, plot_front
 from prunus.pipeline.sweep.point import Point, Trial
@@ -136,6 +139,16 @@ def test_what_no_trial_reaches_is_said_with_what_was(swept: Path) -> None:
         best_of_sweep(swept, speedup=3)
     with pytest.raises(ConfigError, match=r"within 0.1 of the FLOPs; the least is 0.400"):
         best_of_sweep(swept, flops=0.1)
+
+
+def test_compress_cuts_as_the_best_of_a_sweep(swept: Path) -> None:
+    """How is the sweep's; how much stays what compress was asked for."""
+    values = {"data": "d.yaml", "weights": "w.pt", "flops": 0.6, "from_sweep": swept}
+    settings = with_best_of_sweep(parse(CompressConfig, values))
+    assert (settings.criterion, settings.repair, settings.scope) == ("l1", "bn", "layer")
+    assert (settings.round_to, settings.flops) == (8, 0.6)
+    with pytest.raises(ConfigError, match=r"no trial is within 0\.1 of the FLOPs"):
+        with_best_of_sweep(parse(CompressConfig, {**values, "flops": 0.1}))
 
 
 def test_a_sweep_that_was_not_timed_has_no_fastest(tmp_path: Path) -> None:

@@ -72,3 +72,16 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
         read_trials(tmp_path)
     with pytest.raises(ConfigError, match="not the table of a sweep"):
         Table(tmp_path / FILE)
+
+
+def test_trials_of_other_weights_are_not_added(tmp_path: Path) -> None:
+    weights, data = tmp_path / "w.pt", tmp_path / "d.yaml"
+    weights.write_bytes(b"one")
+    data.write_text("train: x")
+    with Table(tmp_path / FILE) as table:
+        table.check_inputs({"weights": weights, "data": data})
+    with Table(tmp_path / FILE) as table:
+        table.check_inputs({"weights": weights, "data": data})
+        weights.write_bytes(b"two")
+        with pytest.raises(ConfigError, match=r"--weights: .*w\.pt is not what it was when"):
+            table.check_inputs({"weights": weights, "data": data})
