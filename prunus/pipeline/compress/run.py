@@ -45,6 +45,7 @@ def compress(settings: CompressConfig) -> dict[str, object]:
         schedule_of(settings)  # its errors come before a folder is made
         settings = with_best_of_sweep(settings)
     run, settings = open_run(VERB, settings)
+    log.info("%s: its report will be %s", run.folder, run.path(PAGE))
     with run:
         job = _Job(settings, run)
         try:
