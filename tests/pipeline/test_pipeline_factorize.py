@@ -1,14 +1,12 @@
 """`factorize` on files, and the stages that come after it."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from prunus.cli.main import main
-from prunus.core.runs import REPORT
 from prunus.model.cost import count_flops
 from prunus.model.factors import FactorisedConv
 from prunus.train.gammas import prunable_gammas
@@ -17,15 +15,12 @@ from prunus.weights.files import load_weights
 pytestmark = pytest.mark.integration
 SIDE = 64
 
-
-def run(out: Path, *words: object) -> dict[str, Any]:
-    assert main([*map(str, words), "--out", str(out), "--quiet"]) == 0
-    report: dict[str, Any] = json.loads((out / REPORT).read_text())
-    return report
+Run = Callable[..., dict[str, Any]]
+Refused = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
-def factorized(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def factorized(run: Run, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("low") / "rank"
     return run(out, "factorize", "--weights", weights, "--rank", 0.5, "--no-latency")
 
@@ -59,7 +54,9 @@ def test_the_report_has_ranks_operations_and_errors(
     assert history[-1].settings["rank"] == 0.5
 
 
-def test_with_data_both_sides_are_judged(weights: Path, orchard: Path, tmp_path: Path) -> None:
+def test_with_data_both_sides_are_judged(
+    run: Run, weights: Path, orchard: Path, tmp_path: Path
+) -> None:
     report = run(
         tmp_path / "f", "factorize", "--weights", weights, "--data", orchard, "--flops", 0.85,
         "--img", SIDE, "--batch", 4, "--widest", 12,
@@ -74,7 +71,9 @@ def test_with_data_both_sides_are_judged(weights: Path, orchard: Path, tmp_path:
     assert "before and after" in log
 
 
-def test_all_stages_take_pairs(factorized: dict[str, Any], orchard: Path, tmp_path: Path) -> None:
+def test_all_stages_take_pairs(
+    run: Run, factorized: dict[str, Any], orchard: Path, tmp_path: Path
+) -> None:
     pairs, ranks = Path(factorized["weights"]), ranks_of(factorized["weights"])
     trained = run(
         tmp_path / "t", "train", "--data", orchard, "--weights", pairs, "--epochs", 1, "--batch", 4,
@@ -130,15 +129,6 @@ def test_the_detector_runs_as_it_was_judged(factorized: dict[str, Any]) -> None:
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(
-    weights: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    message: str,
+    refused: Refused, weights: Path, words: list[str], message: str
 ) -> None:
-    out = tmp_path / "f"
-    assert main(["factorize", "--weights", str(weights), *words, "--out", str(out)]) == 2
-    said = capsys.readouterr().err.strip()
-    assert message in said
-    assert "\n" not in said
-    assert not out.exists()
+    refused(message, "factorize", "--weights", weights, *words)

@@ -1,29 +1,24 @@
 """Early weights with the cut, or the zeros, of later ones: what lottery tickets are made of."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prunus.cli.main import main
 from prunus.core.files import sha256
-from prunus.core.runs import REPORT
 from prunus.prune.plan import read_plan
 from prunus.weights.files import load_weights
 
 pytestmark = pytest.mark.integration
 SIDE = 64
 
-
-def run(out: Path, *words: object) -> dict[str, Any]:
-    assert main([*map(str, words), "--out", str(out), "--quiet"]) == 0
-    report: dict[str, Any] = json.loads((out / REPORT).read_text())
-    return report
+Run = Callable[..., dict[str, Any]]
+Refused = Callable[..., None]
 
 
 @pytest.fixture
-def early(weights: Path, orchard: Path, tmp_path: Path) -> Path:
+def early(run: Run, weights: Path, orchard: Path, tmp_path: Path) -> Path:
     """Other weights of the same architecture: those of one more epoch."""
     report = run(
         tmp_path / "more", "train", "--data", orchard, "--weights", weights, "--epochs", 1,
@@ -33,7 +28,7 @@ def early(weights: Path, orchard: Path, tmp_path: Path) -> Path:
 
 
 def test_a_plan_cuts_other_weights_and_keeps_their_values(
-    weights: Path, early: Path, orchard: Path, tmp_path: Path
+    run: Run, weights: Path, early: Path, orchard: Path, tmp_path: Path
 ) -> None:
     first = run(
         tmp_path / "p", "prune", "--weights", weights, "--flops", 0.6, "--img", SIDE, "--no-latency"
@@ -61,7 +56,9 @@ def test_a_plan_cuts_other_weights_and_keeps_their_values(
         assert tensor.equal(values[name]), name
 
 
-def test_zeros_of_one_file_go_to_another(weights: Path, early: Path, tmp_path: Path) -> None:
+def test_zeros_of_one_file_go_to_another(
+    run: Run, weights: Path, early: Path, tmp_path: Path
+) -> None:
     sparse = run(tmp_path / "s", "sparsify", "--weights", weights, "--amount", 0.6)
     again = run(tmp_path / "a", "sparsify", "--weights", early, "--like", sparse["weights"])
     assert again["sparsity"] == pytest.approx(sparse["sparsity"])
@@ -77,7 +74,7 @@ def test_zeros_of_one_file_go_to_another(weights: Path, early: Path, tmp_path: P
 
 
 def test_what_does_not_fit_is_one_line(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, refused: Refused, weights: Path, tmp_path: Path
 ) -> None:
     pruned = run(
         tmp_path / "p", "prune", "--weights", weights, "--flops", 0.6, "--img", SIDE, "--no-latency"
@@ -87,9 +84,4 @@ def test_what_does_not_fit_is_one_line(
         (["prune", "--plan", pruned["plan"], "--flops", "0.5"], "--flops: --plan says already"),
         (["sparsify", "--like", weights], "--like: model."),
     ):
-        out = tmp_path / "bad"
-        given = [*map(str, words), "--weights", pruned["weights"], "--out", str(out)]
-        assert main(given) == 2
-        said = capsys.readouterr().err.strip()
-        assert message in said
-        assert "\n" not in said
+        refused(message, *words, "--weights", pruned["weights"])

@@ -1,6 +1,6 @@
 """`sparsify` on files, and what becomes of its zeros in a training and in an exported file."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from prunus.cli.main import main
 from prunus.model.nm import check_nm, check_nm_arrays
 from prunus.model.zeros import weights_of
 from prunus.weights.files import load_weights
@@ -17,16 +16,12 @@ from prunus.weights.files import load_weights
 pytestmark = pytest.mark.integration
 SIDE = 64
 
-
-def run(out: Path, *words: object) -> dict[str, Any]:
-    """Run a verb into `out` and return its report."""
-    assert main([*map(str, words), "--out", str(out), "--quiet"]) == 0
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    return report
+Run = Callable[..., dict[str, Any]]
+Refused = Callable[..., None]
 
 
 @pytest.fixture
-def two_of_four(weights: Path, tmp_path: Path) -> dict[str, Any]:
+def two_of_four(run: Run, weights: Path, tmp_path: Path) -> dict[str, Any]:
     return run(tmp_path / "nm", "sparsify", "--weights", weights, "--nm", "2:4")
 
 
@@ -47,7 +42,7 @@ def test_nm_reports_every_layer_and_the_hardware(
 
 @pytest.mark.parametrize("words", [["--amount", "70"], ["--amount", "70", "--scope", "global"]])
 def test_the_compressed_size_is_reported_before_and_after(
-    weights: Path, tmp_path: Path, words: list[str]
+    run: Run, weights: Path, tmp_path: Path, words: list[str]
 ) -> None:
     report = run(tmp_path / "s", "sparsify", "--weights", weights, *words)
     sizes = report["compressed"]
@@ -57,7 +52,7 @@ def test_the_compressed_size_is_reported_before_and_after(
     assert "MB before, " in (tmp_path / "s" / "log.txt").read_text()
 
 
-def test_random_zeros_go_by_the_seed(weights: Path, tmp_path: Path) -> None:
+def test_random_zeros_go_by_the_seed(run: Run, weights: Path, tmp_path: Path) -> None:
     def zeros(name: str, seed: int) -> torch.Tensor:
         report = run(
             tmp_path / name, "sparsify", "--weights", weights, "--method", "random", "--seed", seed
@@ -70,7 +65,9 @@ def test_random_zeros_go_by_the_seed(weights: Path, tmp_path: Path) -> None:
     assert not first.equal(zeros("c", 2))
 
 
-def test_an_exported_file_has_the_same_zeros(two_of_four: dict[str, Any], tmp_path: Path) -> None:
+def test_an_exported_file_has_the_same_zeros(
+    run: Run, two_of_four: dict[str, Any], tmp_path: Path
+) -> None:
     sparse = Path(two_of_four["weights"])
     report = run(tmp_path / "e", "export", "--weights", sparse, "--img", SIDE)
     graph = onnx.load(report["files"][0]["path"]).graph
@@ -90,7 +87,7 @@ def test_an_exported_file_has_the_same_zeros(two_of_four: dict[str, Any], tmp_pa
 
 
 def test_cut_to_nm_then_trained_with_its_zeros_fulfils_it_still(
-    two_of_four: dict[str, Any], orchard: Path, tmp_path: Path
+    run: Run, two_of_four: dict[str, Any], orchard: Path, tmp_path: Path
 ) -> None:
     report = run(
         tmp_path / "t", "train", "--data", orchard, "--weights", two_of_four["weights"],
@@ -110,15 +107,6 @@ def test_cut_to_nm_then_trained_with_its_zeros_fulfils_it_still(
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(
-    weights: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    message: str,
+    refused: Refused, weights: Path, words: list[str], message: str
 ) -> None:
-    out = tmp_path / "s"
-    assert main(["sparsify", "--weights", str(weights), *words, "--out", str(out)]) == 2
-    said = capsys.readouterr().err.strip()
-    assert message in said
-    assert "\n" not in said
-    assert not out.exists()
+    refused(message, "sparsify", "--weights", weights, *words)

@@ -1,6 +1,7 @@
 """Each verb on files, as the command line runs it: what it writes, reports and refuses."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,7 @@ COCO_KEYS = {"AP", "AP50", "AP75", "APs", "APm", "APl"} | {
     "ARl",
 }
 
-
-def run(out: Path, *words: object, code: int = 0) -> dict[str, Any]:
-    """Run a verb into `out` and return its report."""
-    assert main([*map(str, words), "--out", str(out), "--quiet"]) == code
-    if code:
-        return {}
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    assert (out / "config.yaml").is_file()
-    assert (out / "log.txt").is_file()
-    assert report["schema_version"] == 1
-    return report
+Run = Callable[..., dict[str, Any]]
 
 
 def test_train_writes_what_it_promises(trained: dict[str, Any]) -> None:
@@ -48,7 +39,7 @@ def test_train_writes_what_it_promises(trained: dict[str, Any]) -> None:
 
 
 def test_train_from_own_weights_keeps_names_and_adds_history(
-    weights: Path, orchard: Path, tmp_path: Path
+    run: Run, weights: Path, orchard: Path, tmp_path: Path
 ) -> None:
     report = run(
         tmp_path / "t", "train", "--data", orchard, "--weights", weights,
@@ -74,7 +65,9 @@ def test_resuming_a_finished_run_is_refused(
     assert "has finished its 2 epochs" in capsys.readouterr().err
 
 
-def test_val_reports_both_kinds_of_metrics(weights: Path, orchard: Path, tmp_path: Path) -> None:
+def test_val_reports_both_kinds_of_metrics(
+    run: Run, weights: Path, orchard: Path, tmp_path: Path
+) -> None:
     report = run(tmp_path / "v", "val", "--weights", weights, "--data", orchard, "--img", SIDE)
     metrics = report["metrics"]
     assert set(metrics["coco"]) == COCO_KEYS
@@ -85,7 +78,9 @@ def test_val_reports_both_kinds_of_metrics(weights: Path, orchard: Path, tmp_pat
     assert len(found) == metrics["detections"]
 
 
-def test_val_sparsify_sets_a_share_to_zero(weights: Path, orchard: Path, tmp_path: Path) -> None:
+def test_val_sparsify_sets_a_share_to_zero(
+    run: Run, weights: Path, orchard: Path, tmp_path: Path
+) -> None:
     report = run(
         tmp_path / "v", "val", "--weights", weights, "--data", orchard,
         "--img", SIDE, "--sparsify", 0.3,
@@ -94,7 +89,7 @@ def test_val_sparsify_sets_a_share_to_zero(weights: Path, orchard: Path, tmp_pat
 
 
 def test_prune_removes_and_keeps_its_shape_through_training(
-    weights: Path, orchard: Path, tmp_path: Path
+    run: Run, weights: Path, orchard: Path, tmp_path: Path
 ) -> None:
     report = run(
         tmp_path / "p", "prune", "--weights", weights, "--data", orchard,
@@ -116,7 +111,7 @@ def test_prune_removes_and_keeps_its_shape_through_training(
 
 
 def test_prune_fails_when_nothing_was_removed(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(
         tmp_path / "p", "prune", "--weights", weights, "--percent", 0.01, "--round-to", 512,
@@ -127,7 +122,7 @@ def test_prune_fails_when_nothing_was_removed(
 
 
 def test_sparsify_keeps_the_shape_and_says_that_nothing_gets_faster(
-    weights: Path, tmp_path: Path
+    run: Run, weights: Path, tmp_path: Path
 ) -> None:
     report = run(tmp_path / "s", "sparsify", "--weights", weights, "--amount", 30)
     assert report["sparsity"] == pytest.approx(0.3, abs=0.001)
@@ -138,7 +133,7 @@ def test_sparsify_keeps_the_shape_and_says_that_nothing_gets_faster(
 
 
 def test_export_val_and_predict_go_through_the_onnx_file(
-    weights: Path, orchard: Path, tmp_path: Path
+    run: Run, weights: Path, orchard: Path, tmp_path: Path
 ) -> None:
     report = run(tmp_path / "e", "export", "--weights", weights, "--img", SIDE, "--data", orchard)
     (file,) = report["files"]
@@ -162,14 +157,16 @@ def test_export_val_and_predict_go_through_the_onnx_file(
     assert len(lines) == 2
 
 
-def test_benchmark_times_every_model_in_every_runtime(weights: Path, tmp_path: Path) -> None:
+def test_benchmark_times_every_model_in_every_runtime(
+    run: Run, weights: Path, tmp_path: Path
+) -> None:
     report = run(tmp_path / "b", "benchmark", "--weights", weights, "--img", SIDE, "--repeats", 3)
     assert [row["runtime"] for row in report["rows"]] == ["torch", "onnx"]
     assert all(row["latency_ms"] > 0 for row in report["rows"])
     assert report["rows"][0]["speedup"] == 1
 
 
-def test_inspect_lists_rows_and_what_freezing_does(weights: Path, tmp_path: Path) -> None:
+def test_inspect_lists_rows_and_what_freezing_does(run: Run, weights: Path, tmp_path: Path) -> None:
     report = run(tmp_path / "i", "inspect", weights, "--freeze", 10)
     assert len(report["rows"]) == 25
     assert report["names"] == ["plum", "leaf", "blossom"]
@@ -177,7 +174,7 @@ def test_inspect_lists_rows_and_what_freezing_does(weights: Path, tmp_path: Path
     assert np.isclose(report["rows"][-1]["frozen_share"], 1)
 
 
-def test_data_check_names_each_problem(orchard: Path, tmp_path: Path) -> None:
+def test_data_check_names_each_problem(run: Run, orchard: Path, tmp_path: Path) -> None:
     label = next((orchard.parent / "labels" / "train").iterdir())
     before = label.read_text()
     label.write_text(before + "9 .5 .5 .1 .1\n")
@@ -191,7 +188,7 @@ def test_data_check_names_each_problem(orchard: Path, tmp_path: Path) -> None:
     assert f"{label.name}:{line}: class 9" in problem
 
 
-def test_compress_ends_with_a_table_and_a_picture(orchard: Path, tmp_path: Path) -> None:
+def test_compress_ends_with_a_table_and_a_picture(run: Run, orchard: Path, tmp_path: Path) -> None:
     report = run(
         tmp_path / "c", "compress", "--data", orchard, "--cfg", "yolov5n", "--img", SIDE,
         "--adapt-epochs", 1, "--sparsity-epochs", 1, "--finetune-epochs", 1, "--batch", 4,
