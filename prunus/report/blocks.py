@@ -4,7 +4,7 @@ A block's `kind` names its macro in the template.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from markupsafe import Markup
@@ -28,6 +28,11 @@ class Column:
 
     title: str
     numeric: bool = False
+
+
+def columns(*titles: str, numeric: bool = False) -> list[Column]:
+    """Return columns of one kind, in order."""
+    return [Column(title, numeric) for title in titles]
 
 
 @dataclass(frozen=True)
@@ -188,56 +193,3 @@ class Gallery:
 
 
 Block = Table | Figures | Tiles | Paragraph | Listing | Facts | Code | Details | Gallery
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a page.
-
-    Attributes:
-        name: Of its address in the page: letters and hyphens.
-        title: Its heading.
-        blocks: What it shows.
-        missing: Why it shows nothing; "" when it does.
-    """
-
-    name: str
-    title: str
-    blocks: Sequence[Block] = ()
-    missing: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The sentence that a page begins with.
-
-    Attributes:
-        sentence: It.
-        label: It in two or three words; "" for none.
-        mood: "good", "bad", or "".
-    """
-
-    sentence: str
-    label: str = ""
-    mood: str = ""
-
-
-@dataclass(frozen=True)
-class Page:
-    """A whole page.
-
-    Attributes:
-        title: Its heading.
-        subtitle: A line under it.
-        verdict: What it comes to.
-        lead: Blocks before the first section.
-        sections: The rest.
-        defs: Markup that drawings refer to.
-    """
-
-    title: str
-    subtitle: str
-    verdict: Verdict
-    lead: Sequence[Block] = ()
-    sections: Sequence[Section] = ()
-    defs: Sequence[Markup] = field(default=())

@@ -1,92 +1,16 @@
 """A finished run of `compress`, read: its models with their comparators, its stages."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
+from prunus.report.blocks import MissingError
+from prunus.report.judged import Judged, Model, float_twin
 from prunus.report.sources import Source
-from prunus.report.values import Interval, Record, interval, number, record, records, text, texts
-
-T = TypeVar("T")
+from prunus.report.values import Record, number, record, records, text, texts
 
 LONGER, RESULT, PARENT = "longer", "result", "parent"
-"""Roles: the dense model with as many extra epochs, what is shipped, the dense model."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A model on one split.
-
-    Attributes:
-        metrics: As `prunus val` reports them.
-        run: The folder of that `prunus val`, where there is one.
-    """
-
-    metrics: Record
-    run: Source | None
-
-    @property
-    def map50_95(self) -> float | None:
-        return number(self.metrics.get("map50_95"))
-
-    @property
-    def map50(self) -> float | None:
-        return number(self.metrics.get("map50"))
-
-    @property
-    def spread(self) -> Interval | None:
-        """Return the bootstrap interval of mAP50-95."""
-        return interval(self._bootstrap.get("map50_95"))
-
-    @cached_property
-    def classes(self) -> dict[str, float]:
-        """Return mAP50-95 by class."""
-        return _by_name(self.metrics.get("per_class"), number)
-
-    @cached_property
-    def class_spreads(self) -> dict[str, Interval]:
-        """Return the interval of each class's mAP50-95."""
-        return _by_name(self._bootstrap.get("per_class"), interval)
-
-    @property
-    def _bootstrap(self) -> Record:
-        return {} if self.run is None else record(self.run.report.get("bootstrap"))
-
-
-@dataclass(frozen=True)
-class Model:
-    """One line of the table.
-
-    Attributes:
-        name: Short.
-        role: What it is there for.
-        step: What made it.
-        facts: Everything that the report says of it.
-        val: On the validation split.
-        test: On the test split.
-    """
-
-    name: str
-    role: str
-    step: str
-    facts: Record
-    val: Judged
-    test: Judged
-
-    def figure(self, name: str) -> float | None:
-        """Return params, gflops or file_mb."""
-        return number(self.facts.get(name))
-
-    @property
-    def latency_ms(self) -> dict[str, float]:
-        """Return milliseconds by runtime and precision; those of INT8 stand where its twin's do."""
-        known: dict[str, float] = {}
-        for name, value in record(self.facts.get("latency_ms_by_runtime")).items():
-            ms = number(value)
-            if ms is not None and ms > 0:
-                known.setdefault(float_twin(text(name)), ms)
-        return known
+"""Roles: the dense model with as many extra epochs, the pruned one in float, the dense model."""
+ROUND_OFF = 1e-9
 
 
 @dataclass(frozen=True)
@@ -108,6 +32,10 @@ class Compressed:
         """Return the points of mAP50-95 that may be lost."""
         return number(self.target.get("max_drop"))
 
+    def lost_too_much(self, change: float) -> bool:
+        """Return whether a change of mAP50-95, 0 to 1, is more of a loss than is allowed."""
+        return self.max_drop is not None and -change * 100 > self.max_drop + ROUND_OFF
+
     @cached_property
     def models(self) -> list[Model]:
         """Return the models, in the order of the table."""
@@ -128,7 +56,26 @@ class Compressed:
 
     @property
     def result(self) -> Model | None:
-        return self.of_role(RESULT)
+        """Return what is shipped: the model that the verdict names, which may be the INT8 one."""
+        named = text(self.verdict.get("ships"))
+        named_ones = (model for model in self.models if named and model.name == named)
+        return next(named_ones, self.of_role(RESULT))
+
+    @property
+    def pair(self) -> tuple[Model, Model] | None:
+        """Return the fair comparator and the result, where there are both."""
+        fair, result = self.fair, self.result
+        return None if fair is None or result is None else (fair, result)
+
+    def needed_pair(self) -> tuple[Model, Model]:
+        """Return the same.
+
+        Raises:
+            MissingError: One of them is not there.
+        """
+        if self.pair is None:
+            raise MissingError("the report names no pair of dense and pruned models.")
+        return self.pair
 
     @property
     def runtime(self) -> str:
@@ -140,7 +87,7 @@ class Compressed:
         words = (self.target.get("runtime"), self.target.get("precision"))
         return float_twin(" ".join(text(word) for word in words if word))
 
-    @property
+    @cached_property
     def runtimes(self) -> list[str]:
         """Return all runtimes in which any model was timed, the target's first."""
         names = dict.fromkeys(name for model in self.models for name in model.latency_ms)
@@ -167,27 +114,28 @@ class Compressed:
         own, other = (getattr(one, split).map50_95 for one in (model, fair))
         return None if own is None or other is None else own - other
 
-    @cached_property
-    def stages(self) -> list[tuple[Record, Source | None]]:
-        """Return each stage's line and its folder."""
-        lines = records(self.source.report.get("stages"))
-        return [(line, self.source.inner(line.get("folder"))) for line in lines]
-
     def of_verb(self, verb: str) -> list[Source]:
         """Return the stages of a verb that are there."""
-        return [stage for _, stage in self.stages if stage is not None and stage.verb == verb]
+        return [stage for _, stage in self.source.stages if stage and stage.verb == verb]
+
+    @property
+    def trials(self) -> list[Record]:
+        """Return what the search for an amount tried, in order."""
+        return records(self.source.report.get("trials"))
 
     @property
     def accepted_trial(self) -> Record | None:
         """Return the trial whose model is shipped: the last one that was accepted."""
-        trials = records(self.source.report.get("trials"))
-        return next((trial for trial in reversed(trials) if trial.get("accepted") is True), None)
+        return next((one for one in reversed(self.trials) if one.get("accepted") is True), None)
 
     def prunings(self) -> list[Source]:
         """Return the stages that cut what is shipped, in order; else the last one that cut."""
         named = set(texts((self.accepted_trial or {}).get("stages")))
-        cuts = [(line, stage) for line, stage in self.stages if stage and stage.verb == "prune"]
-        meant = [s for line, s in cuts if s and {s.name, text(line.get("name"))} & named]
+        meant = [
+            stage
+            for line, stage in self.source.stages
+            if stage and stage.verb == "prune" and {stage.name, text(line.get("name"))} & named
+        ]
         return meant or self.of_verb("prune")[-1:]
 
     def _model(self, facts: Record) -> Model:
@@ -204,24 +152,3 @@ class Compressed:
     def _judged(self, metrics: object, folder: object) -> Judged:
         run = self.source.inner(folder)
         return Judged(record(metrics) or ({} if run is None else run.metrics), run)
-
-
-def compared(run: Compressed) -> tuple[Model, Model] | None:
-    """Return the fair comparator and the result, where there are both."""
-    fair, result = run.fair, run.result
-    return None if fair is None or result is None else (fair, result)
-
-
-def float_twin(runtime: str) -> str:
-    """Return the column of a runtime: "onnx int8" is shown with "onnx fp32", which it replaces."""
-    name, _, precision = runtime.partition(" ")
-    words = precision.split()
-    if "int8" not in words:
-        return runtime
-    return f"{name} {'fp32' if words == ['int8'] else words[-1]}"
-
-
-def _by_name(rows: object, read: Callable[[object], T | None]) -> dict[str, T]:
-    """Return mAP50-95 of rows that have a name and a value that can be read."""
-    found = {text(row.get("name")): read(row.get("map50_95")) for row in records(rows)}
-    return {name: value for name, value in found.items() if value is not None}

@@ -1,11 +1,11 @@
 """What a run of any verb measured: one row a model and runtime."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from prunus.report.compressed import Compressed
-from prunus.report.sources import Source, model_facts
+from prunus.report.sources import Source
 from prunus.report.values import Interval, Record, interval, number, record, records, text
 
 WORD = {"before": "before", "after": "pruned"}
@@ -18,8 +18,7 @@ class Measured:
     Attributes:
         run: Name of the run.
         model: What it is within the run; "" when the run has one only.
-        facts: Its parameters, operations and size.
-        metrics: Its accuracy.
+        figures: Its accuracy, parameters, operations and size.
         spread: 95 % interval of mAP50-95.
         runtime: What it was timed in.
         latency_ms: How long it took.
@@ -27,8 +26,7 @@ class Measured:
 
     run: str
     model: str = ""
-    facts: Record | None = None
-    metrics: Record | None = None
+    figures: Record = field(default_factory=dict)
     spread: Interval | None = None
     runtime: str = ""
     latency_ms: float | None = None
@@ -39,31 +37,11 @@ class Measured:
 
     @property
     def map50_95(self) -> float | None:
-        return number((self.metrics or {}).get("map50_95"))
+        return self.figure("map50_95")
 
-    @property
-    def map50(self) -> float | None:
-        return number((self.metrics or {}).get("map50"))
-
-    @property
-    def precision(self) -> float | None:
-        return number((self.metrics or {}).get("precision"))
-
-    @property
-    def recall(self) -> float | None:
-        return number((self.metrics or {}).get("recall"))
-
-    @property
-    def params(self) -> float | None:
-        return number((self.facts or {}).get("params"))
-
-    @property
-    def gflops(self) -> float | None:
-        return number((self.facts or {}).get("gflops"))
-
-    @property
-    def file_mb(self) -> float | None:
-        return number((self.facts or {}).get("file_mb"))
+    def figure(self, name: str) -> float | None:
+        """Return one of its figures, as reports call them."""
+        return number(self.figures.get(name))
 
 
 def measured(name: str, source: Source) -> list[Measured]:
@@ -74,14 +52,14 @@ def measured(name: str, source: Source) -> list[Measured]:
 def _one(name: str, source: Source) -> list[Measured]:
     """Read train, val and the like: one model."""
     spread = interval(record(source.report.get("bootstrap")).get("map50_95"))
-    facts = model_facts(source.report)
-    return [Measured(name, "", facts, source.metrics, spread)] if facts or source.metrics else []
+    figures = {**record(source.report.get("model")), **source.metrics}
+    return [Measured(name, "", figures, spread)] if figures else []
 
 
 def _compress(name: str, source: Source) -> list[Measured]:
     rows = []
     for model in Compressed(source).models:
-        base = (name, model.name, model.facts, model.val.metrics, model.val.spread)
+        base = (name, model.name, {**model.facts, **model.val.metrics}, model.val.spread)
         timed = model.latency_ms
         rows += [Measured(*base, runtime, ms) for runtime, ms in timed.items()]
         rows += [] if timed else [Measured(*base)]
@@ -95,15 +73,15 @@ def _prune(name: str, source: Source) -> list[Measured]:
         latency = number(facts.get("latency_ms"))
         runtime = "" if latency is None else "torch fp32"
         if facts:
-            metrics = record(facts.get("metrics"))
-            rows.append(Measured(name, word, facts, metrics, None, runtime, latency))
+            figures = {**facts, **record(facts.get("metrics"))}
+            rows.append(Measured(name, word, figures, None, runtime, latency))
     return rows
 
 
 def _quantize(name: str, source: Source) -> list[Measured]:
     runtime = text(source.report.get("format"))
     return [
-        Measured(name, text(row.get("name")), row, row, None, runtime, number(row.get("ms")))
+        Measured(name, text(row.get("name")), row, None, runtime, number(row.get("ms")))
         for row in records(source.report.get("rows"))
     ]
 
@@ -115,7 +93,7 @@ def _benchmark(name: str, source: Source) -> list[Measured]:
         runtime = " ".join(text(row.get(key)) for key in ("runtime", "precision"))
         threads = number(row.get("threads"))
         runtime += f", {threads:.0f} thr" if threads and threads > 1 else ""
-        rows.append(Measured(name, model, row, row, None, runtime, number(row.get("latency_ms"))))
+        rows.append(Measured(name, model, row, None, runtime, number(row.get("latency_ms"))))
     return rows
 
 

@@ -9,12 +9,13 @@ from markupsafe import Markup
 
 from prunus.core.errors import ConfigError
 from prunus.core.files import write_text
-from prunus.report.blocks import MissingError, Page, Section
+from prunus.report.blocks import MissingError
 from prunus.report.comparing import comparison_page
 from prunus.report.compressed import Compressed
+from prunus.report.outline import Page, Section, section
 from prunus.report.pictures import choose, show
 from prunus.report.render import render
-from prunus.report.sections import AFTER_PICTURES, BEFORE_PICTURES, section
+from prunus.report.sections import AFTER_PICTURES, BEFORE_PICTURES
 from prunus.report.sources import Source, open_source
 from prunus.report.values import number, text
 from prunus.report.verdict import lead, verdict
@@ -112,12 +113,19 @@ def _title(source: Source) -> str:
 
 
 def _subtitle(source: Source) -> str:
-    seconds = number(source.report.get("seconds"))
+    seconds = _seconds(source)
     side = number(source.settings.get("image_size"))
     words = [text(source.report.get("finished")).replace("T", " ").removesuffix("+00:00")]
     words += [f"{duration(seconds)} of work"] if seconds is not None else []
     words += [f"images of {side:.0f} px"] if side is not None else []
     return " · ".join(word for word in (*words, source.name) if word)
+
+
+def _seconds(source: Source) -> float | None:
+    """Return how long the stages took, also those of the sittings before the run was resumed."""
+    own = number(source.report.get("seconds"))
+    stages = sum(number(line.get("seconds")) or 0.0 for line, _ in source.stages)
+    return stages if own is None or stages > own else own
 
 
 def _write(page: Page, html: str, out: Path) -> Written:

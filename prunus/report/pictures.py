@@ -14,7 +14,8 @@ from prunus.core.errors import DataError
 from prunus.data.decode import load_image
 from prunus.evaluate.confusion import CONFIDENCE
 from prunus.report.blocks import Block, Gallery, MissingError, Pair, Paragraph
-from prunus.report.compressed import Compressed, compared
+from prunus.report.compressed import Compressed
+from prunus.report.judged import Model
 from prunus.report.regressions import Findings, Regression, worst
 from prunus.report.sources import Source
 from prunus.report.svg.photo import Box, photo, photo_def
@@ -22,7 +23,13 @@ from prunus.report.values import text
 
 QUALITY = 60
 """Of the JPEGs: boxes are drawn over them, not into them, so they may be poor."""
-
+LOOKS = {
+    "hit": "found",
+    "false": "found where nothing is labelled",
+    "lost": "missed here only",
+    "gained": "found here only",
+}
+"""What a box's look stands for."""
 MOST_TAGS = 4
 """False findings of an image that have their class and score beside them; more would hide it."""
 
@@ -53,12 +60,10 @@ def choose(run: Compressed, count: int) -> Chosen:
     """
     if count == 0:
         raise MissingError("no images were asked for.")
-    pair = compared(run)
-    if pair is None:
-        raise MissingError("the report names no pair of dense and pruned models.")
-    split, before, after = _judged(run)
+    fair, result = run.needed_pair()
+    split, before, after = _judged(fair, result)
     regressions, total = worst(before, after, count)
-    return Chosen(regressions, total, split, (f"before: {pair[0].name}", f"after: {pair[1].name}"))
+    return Chosen(regressions, total, split, (f"before: {fair.name}", f"after: {result.name}"))
 
 
 def show(chosen: Chosen, side: int) -> Pictures:
@@ -123,15 +128,13 @@ def _box(
 ) -> Box:
     across, down = scale
     left, top, right, bottom = (float(edge) for edge in edges)
-    title = {"hit": "found", "false": "found where nothing is labelled"}.get(look)
-    title = title or {"lost": "missed here only", "gained": "found here only"}[look]
     return Box(
         left * across,
         top * down,
         right * across,
         bottom * down,
         look,
-        f"{words}: {title}",
+        f"{words}: {LOOKS[look]}",
         words if tagged else "",
     )
 
@@ -157,13 +160,12 @@ def _pair(regression: Regression, name: str, size_wh: tuple[int, int]) -> Pair:
     return Pair(title, caption, views[0], views[1])
 
 
-def _judged(run: Compressed) -> tuple[str, Source, Source]:
+def _judged(fair: Model, result: Model) -> tuple[str, Source, Source]:
     """Return the split on which both were judged, and the two runs."""
-    models = compared(run)
-    for split in ("val", "test"):
-        runs = [getattr(model, split).run for model in models or ()]
-        if len(runs) == 2 and None not in runs:
-            return {"val": "validation", "test": "test"}[split], runs[0], runs[1]
+    sides = (("validation", fair.val, result.val), ("test", fair.test, result.test))
+    for split, before, after in sides:
+        if before.run is not None and after.run is not None:
+            return split, before.run, after.run
     raise MissingError("the runs of prunus val of both models are not in the run folder.")
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import prunus
-from prunus.report.blocks import SLOTS, Page
+from prunus.report.blocks import SLOTS
+from prunus.report.outline import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment

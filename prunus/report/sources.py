@@ -2,15 +2,13 @@
 
 import csv
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from prunus.core.errors import ConfigError
 from prunus.core.runs import REPORT
-from prunus.report.blocks import MissingError
-from prunus.report.values import Record, number, record, text
+from prunus.report.values import Record, number, record, records, text
 
 RESULTS = "results.csv"
 MOST_BYTES = 256 << 20
@@ -51,6 +49,12 @@ class Source:
         """The rows of a training's results.csv, by epoch; [] where there is none."""
         return read_results(self.folder / RESULTS)
 
+    @cached_property
+    def stages(self) -> list[tuple[Record, "Source | None"]]:
+        """Each stage's line and its folder; [] where the run was no chain."""
+        lines = records(self.report.get("stages"))
+        return [(line, self.inner(line.get("folder"))) for line in lines]
+
     def path(self, name: object) -> Path | None:
         """Return the path of a file or folder in this one; None where a name leads out of it."""
         if not isinstance(name, str) or not name or "\0" in name:
@@ -87,18 +91,13 @@ def open_source(folder: Path) -> Source:
 
 
 def read_record(path: Path) -> Record | None:
-    """Return a JSON file's mapping; None where there is none."""
-    found = read_json(path)
-    return found if isinstance(found, dict) else None
-
-
-def read_json(path: Path) -> object:
-    """Return what a JSON file holds; None where it is missing or damaged."""
+    """Return a JSON file's mapping; None where it is missing, damaged, or something else."""
     content = read_text(path)
     try:
-        return None if content is None else json.loads(content)
+        found = None if content is None else json.loads(content)
     except (ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def read_text(path: Path) -> str | None:
@@ -123,22 +122,6 @@ def read_results(path: Path) -> Rows:
         ]
     except csv.Error:
         return []
-
-
-def needed(source: Source | None, what: str) -> Source:
-    """Return a run.
-
-    Raises:
-        MissingError: It is not there.
-    """
-    if source is None:
-        raise MissingError(f"{what} is not in the run folder.")
-    return source
-
-
-def model_facts(report: Mapping[str, object]) -> Record:
-    """Return what a report says of its model."""
-    return record(report.get("model"))
 
 
 def _cell(value: object) -> float | None:

@@ -1,12 +1,14 @@
-"""What a compress run comes to: the sentence, the target, the figures that sum it up."""
+"""What a compress run comes to: the sentence, and the figures that sum it up."""
 
 from collections.abc import Sequence
 
-from prunus.report.blocks import Block, Paragraph, Tile, Tiles, Verdict
-from prunus.report.compressed import RESULT, Compressed, Model, compared
-from prunus.report.sections.search import unit
-from prunus.report.values import number, text
-from prunus.report.wording import between, count, decimal, percent, plural, points, times
+from prunus.report.blocks import Block, Paragraph, Tile, Tiles
+from prunus.report.compressed import Compressed
+from prunus.report.judged import Model
+from prunus.report.outline import Verdict
+from prunus.report.target import target_words
+from prunus.report.values import text
+from prunus.report.wording import between, count, decimal, percent, points, times
 
 SHRUNK = (
     ("params", "parameters", count, ""),
@@ -14,9 +16,6 @@ SHRUNK = (
     ("file_mb", "file size", decimal, " MB"),
 )
 """What a pruned model has less of: its name in the report, in words, and how it is written."""
-ROUND_OFF = 1e-9
-COUNTED = {"latency_ms": "ms", "size_mb": "MB"}
-"""Kinds of targets that are absolute, and their units."""
 
 
 def verdict(run: Compressed) -> Verdict:
@@ -38,37 +37,17 @@ def verdict(run: Compressed) -> Verdict:
 def lead(run: Compressed) -> Sequence[Block]:
     """Return the figures that sum the run up, and the target beside what was reached."""
     blocks: list[Block] = []
-    pair = compared(run)
-    if pair is not None:
-        blocks.append(Tiles(_tiles(run, *pair)))
-    target = _target(run)
+    if run.pair is not None:
+        blocks.append(Tiles(_tiles(run, *run.pair)))
+    target = target_words(run)
     return [*blocks, Paragraph(target)] if target else blocks
-
-
-def reached(run: Compressed, kind: str) -> float | None:
-    """Return what the result has of the target's kind: a factor, a share, or an absolute figure."""
-    pair = compared(run)
-    if pair is None:
-        return None
-    fair, result = pair
-    if kind == "speedup":
-        return run.speedup(result, run.runtime)
-    if kind == "latency_ms":
-        return result.latency_ms.get(run.runtime)
-    if kind == "size_mb":
-        return result.figure("file_mb")
-    if kind in ("flops", "params"):
-        return _ratio(result, fair, {"flops": "gflops"}.get(kind, kind))
-    trial = run.accepted_trial
-    return None if trial is None else number(trial.get("achieved"))
 
 
 def _sentence(run: Compressed) -> str:
     """Say it ourselves where the run does not."""
-    pair = compared(run)
-    if pair is None:
+    if run.pair is None:
         return "The run does not say what it came to, and names no model that is shipped."
-    fair, result = pair
+    fair, result = run.pair
     speedup, change = run.speedup(result, run.runtime), run.change(result, "val")
     return (
         f"{result.name} against {fair.name}: {times(speedup)} in {run.runtime or 'no runtime'}, "
@@ -89,8 +68,7 @@ def _tiles(run: Compressed, fair: Model, result: Model) -> list[Tile]:
             continue
         spread = f" ({between(judged.spread)})" if judged.spread else ""
         detail = f"mAP50-95 {judged.map50_95:.3f}{spread}"
-        lost = run.max_drop is not None and -change * 100 > run.max_drop + ROUND_OFF
-        mood = "bad" if lost else ""
+        mood = "bad" if run.lost_too_much(change) else ""
         tiles.append(Tile(points(change), f"points on {label}", detail, mood))
     for name, label, shown, suffix in SHRUNK:
         own, other = result.figure(name), fair.figure(name)
@@ -98,34 +76,3 @@ def _tiles(run: Compressed, fair: Model, result: Model) -> list[Tile]:
             detail = f"{shown(other)} → {shown(own)}{suffix}"
             tiles.append(Tile(percent(own / other - 1), label, detail))
     return tiles
-
-
-def _target(run: Compressed) -> str:
-    """Return the target, and what was reached of it, in a sentence or two."""
-    kind, asked = text(run.target.get("kind")), number(run.target.get("asked"))
-    if not kind or asked is None:
-        return ""
-    own = reached(run, kind)
-    shown = [_figure(kind, value, unit(run)) for value in (asked, own)]
-    where = f" in {run.runtime}" if run.runtime else ""
-    words = f"Target: {shown[0]}{where}"
-    if run.max_drop is not None:
-        words += f", at most {plural(run.max_drop, 'point')} of mAP50-95 lost on validation"
-    result = run.of_role(RESULT)
-    change = None if result is None else run.change(result, "val")
-    words += f". Reached: {shown[1]}" if own is not None else ". What was reached is not known"
-    if change is not None and own is not None:
-        words += f", {points(change)} points"
-    met = {"True": " Met.", "False": " Not met."}.get(str(run.verdict.get("met")), "")
-    return f"{words}.{met}"
-
-
-def _figure(kind: str, value: float | None, word: str) -> str:
-    if kind == "speedup":
-        return f"{times(value)} speed-up"
-    return f"{decimal(value)} {COUNTED.get(kind, word)}"
-
-
-def _ratio(result: Model, fair: Model, name: str) -> float | None:
-    own, other = result.figure(name), fair.figure(name)
-    return None if own is None or not other else own / other

@@ -47,6 +47,11 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
+def gflops(value: float | None) -> str:
+    """Return operations; "" without them."""
+    return "" if value is None else f"{decimal(value)} GFLOPs"
+
+
 def percent(value: float | None) -> str:
     """Return a share in per cent, with its sign."""
     return NONE if value is None else f"{signed(value * 100, 0)} %"

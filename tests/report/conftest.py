@@ -175,6 +175,16 @@ def _report(data: Path, stages: tuple[str, ...]) -> dict[str, object]:
                    test_metrics={"map50_95": 0.60}, **small,
                    latency_ms_by_runtime={"onnx fp32": 3.0, "torch fp32": 6.0}),
         ],
+        "between": [{"name": "prune-1", "step": "pruned, as cut", "metrics": {"map50_95": 0.3}}],
+        "steps": [
+            {"step": "dense", "map50": 0.8, "map50_95": 0.60, "test_map50_95": None, "params": 1000,
+             "gflops": 4.0, "file_mb": 8.0, "latency_ms": {"torch fp32": 9.0}},
+            {"step": "pruned, as cut", "map50": 0.5, "map50_95": 0.3, "test_map50_95": None,
+             "params": 250, "gflops": 1.0, "file_mb": None, "latency_ms": {}},
+            {"step": "fine-tuned", "map50": 0.815, "map50_95": 0.615, "test_map50_95": 0.60,
+             "params": 250, "gflops": 1.0, "file_mb": 2.0,
+             "latency_ms": {"torch fp32": 6.0, "ONNX Runtime fp32": 3.0}},
+        ],
         "trials": [
             {"asked": 3.0, "achieved": 2.9, "rounds": 1, "map50_95": 0.55, "drop": 7.0,
              "accepted": False, "stages": []},

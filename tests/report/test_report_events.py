@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from prunus.report.blocks import MissingError
 from prunus.report.events import Histogram, read_gammas
-from prunus.report.sections.gammas import rebinned
+from prunus.report.sections.gammas import LEGEND, gamma_figures, rebinned
+from prunus.report.sources import Source
 
 from .conftest import write_events
 
@@ -52,6 +53,14 @@ def test_rubbish_is_said_to_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "events.out.tfevents.1").write_bytes(b"rubbish" * 100)
     with pytest.raises(MissingError, match="hold no histogram of gammas"):
         read_gammas(tmp_path)
+
+
+def test_each_share_has_the_colour_of_its_key(tmp_path: Path) -> None:
+    write_events(tmp_path, range(3))
+    history = read_gammas(tmp_path)  # below 0.01 only
+    _, shares = gamma_figures(Source(tmp_path, {}), history)
+    (key,) = [key for key in LEGEND if key.name == "below 0.01"]
+    assert f'class="line c{key.slot}"' in shares.svg
 
 
 def test_rebinning_by_hand() -> None:

@@ -19,12 +19,15 @@ from PIL import Image
 from prunus.core.errors import ConfigError
 from prunus.report import page as pages
 from prunus.report.blocks import Table
-from prunus.report.compressed import Compressed, float_twin
+from prunus.report.compressed import Compressed
+from prunus.report.judged import float_twin
 from prunus.report.page import MOST_BYTES, write_comparison, write_report
 from prunus.report.sections import AFTER_PICTURES, BEFORE_PICTURES
 from prunus.report.sections.channels import widths_of
 from prunus.report.sections.models import models
 from prunus.report.sections.provenance import artefacts
+from prunus.report.sections.search import options, trials
+from prunus.report.sections.steps import steps
 from prunus.report.sources import Source, open_source
 from prunus.report.verdict import lead, verdict
 
@@ -73,6 +76,79 @@ def test_against_the_fair_comparator_by_hand(run: Path) -> None:
     assert table.rows[2][1].detail == "0.565 to 0.665"
     assert table.rows[2][2].mood == "good"
     assert table.marked == [2]
+
+
+def test_the_steps_show_what_came_between(run: Path, tmp_path: Path) -> None:
+    table = steps(Compressed(open_source(run)))[1]
+    assert isinstance(table, Table)
+    assert [column.title for column in table.columns] == [
+        "step", "mAP50-95", "mAP50", "test mAP50-95", "parameters", "MB", "torch fp32 ms",
+        "ONNX Runtime fp32 ms",
+    ]  # fmt: skip
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["dense", "0.600", "0.800", "–", "1,000", "8.00", "9.00", "–"],
+        ["pruned, as cut", "0.300", "0.500", "–", "250", "–", "–", "–"],
+        ["fine-tuned", "0.615", "0.815", "0.600", "250", "2.00", "6.00", "3.00"],
+    ]
+    assert [row[0].detail for row in table.rows] == ["", "on the way, not shipped", ""]
+    assert [row[6].detail for row in table.rows] == ["1.00×", "", "1.50×"]
+    assert "pruned, as cut<small>on the way, not shipped" in written(run, tmp_path)
+
+
+def test_a_step_that_is_shipped_as_it_was_cut_is_not_on_the_way(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    *others, result = report["models"]
+    compressed = change(run, models=[*others, {**result, "step": "pruned, as cut"}])
+    table = steps(compressed)[1]
+    assert isinstance(table, Table)
+    assert [row[0].detail for row in table.rows] == ["", "", ""]
+    assert table.marked == [1]
+
+
+def test_trials_and_options_are_shown_with_their_why(run: Path, tmp_path: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    tried = [{**report["trials"][0], "why": "7 points lost"}, report["trials"][1]]
+    compressed = change(run, trials=tried)
+    drawn, table = trials(compressed)
+    assert isinstance(table, Table)
+    assert [[row[0].text, row[5].text, row[6].text] for row in table.rows] == [
+        ["3.00", "no", "7 points lost"],
+        ["2.00", "yes", ""],
+    ]
+    svg = drawn.figures[0].svg  # type: ignore[union-attr]
+    assert svg.count('class="ring c1"') == svg.count('class="dot c0"') == 1
+    (_, kept) = options(compressed)
+    assert isinstance(kept, Table)
+    assert [cell.text for cell in kept.rows[0]] == ["low rank", "no", "slower"]
+    content = written(run, tmp_path)
+    assert "7 points lost" in content and "slower" in content
+
+
+def test_int8_is_the_result_where_the_verdict_ships_it(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    facts = {"latency_ms_by_runtime": {"onnx int8": 1.5}, "metrics": {"map50_95": 0.605}}
+    int8 = {"name": "pruned-int8", "role": "quantized result", **facts}
+    ships = {**report["verdict"], "ships": "pruned-int8"}
+    compressed = change(run, models=[*report["models"], int8], verdict=ships)
+    table = models(compressed)[1]
+    assert isinstance(table, Table)
+    assert table.marked == [3]
+    assert [row[0].detail.split(" · ")[0] for row in table.rows[2:]] == [
+        "pruned, in float",
+        "shipped",
+    ]
+    assert [row[2].mood for row in table.rows] == ["", "", "", "bad"]
+    tiles, target = lead(compressed)
+    assert tiles.tiles[0].value == "4.00×"  # type: ignore[union-attr]
+    assert "Reached: 4.00× speed-up, −1.5 points." in target.text  # type: ignore[union-attr]
+    unknown = change(run, verdict={"ships": "nothing of the kind"})
+    assert unknown.result is not None and unknown.result.name == "pruned"
+
+
+def test_a_resumed_run_took_as_long_as_its_stages(run: Path, tmp_path: Path) -> None:
+    assert "1 h 2 min of work" in written(run, tmp_path)
+    change(run, seconds=10.0)
+    assert "5 min 5 s of work" in written(run, tmp_path)  # five stages of 61 s
 
 
 def test_int8_stands_where_its_float_twin_does(run: Path) -> None:

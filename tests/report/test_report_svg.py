@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from prunus.report.svg.axes import Scale, round_step, spanning, tick_text
+from prunus.report.svg.axes import Mark, Scale, round_step, spanning, tick_text
 from prunus.report.svg.bars import Bar, bar_chart
 from prunus.report.svg.dumbbells import Dumbbell, Side, dumbbell_chart
 from prunus.report.svg.elements import LETTER, WIDTH, element, shortened
 from prunus.report.svg.heat import heat_map
-from prunus.report.svg.lines import Line, Mark, line_chart, line_class, thinned
+from prunus.report.svg.lines import Line, line_chart, line_class, thinned
 from prunus.report.svg.photo import Box, photo
 from prunus.report.svg.ridges import Hill, ridge_chart
 from prunus.report.svg.scatter import Dot, front_words, pareto, scatter_chart
+from prunus.report.svg.texts import Text, meet
 
 HOSTILE = "</svg><script>alert(1)</script>\"'&"
 numbers = st.floats(-1e6, 1e6)
@@ -161,3 +162,35 @@ def test_names_never_cover_each_other(places: list[tuple[int, int]]) -> None:
     for one, other in combinations(spaces, 2):
         apart = one[1] <= other[0] or other[1] <= one[0] or one[3] <= other[2] or other[3] <= one[2]
         assert apart
+
+
+def test_no_name_covers_the_name_of_a_mark() -> None:
+    dots = [Dot(f"trial {n}", 2.0, y) for n, y in enumerate((-0.97, -0.95, -0.92, 0.5))]
+    svg = scatter_chart("", dots, "", "", mark=Mark(-1.0, "at most 1 point lost"))
+    texts = ElementTree.fromstring(svg).findall("text")
+    spaces = {
+        text.text: Text(
+            text.text or "",
+            float(text.get("x", "")),
+            float(text.get("y", "")),
+            text.get("text-anchor", "start"),
+        ).space
+        for text in texts
+        if text.get("class") in {"dotname", "marked"}
+    }
+    assert {"at most 1 point lost", "trial 3"} < set(spaces)
+    assert not any(meet(one, other) for one, other in combinations(spaces.values(), 2))
+
+
+def test_tags_on_a_photo_stand_apart_where_there_is_room() -> None:
+    boxes = [Box(100, 100, 160, 160, "false", "", "RBC 0.35"), Box(112, 108, 170, 170, "lost", "", "RBC")]  # fmt: skip  # noqa: E501
+    tags = ElementTree.fromstring(photo("p", (320, 240), boxes, "")).findall("text")
+    places = {tag.text: (float(tag.get("x", "")), float(tag.get("y", ""))) for tag in tags}
+    assert places == {"RBC": (115, 104), "RBC 0.35": (103, 156)}  # above; in the foot of its box
+
+
+def test_tags_that_find_no_room_are_written_all_the_same() -> None:
+    boxes = [Box(0, 0, 20, 20, "lost", "", f"a long name {n}") for n in range(9)]
+    tags = ElementTree.fromstring(photo("p", (20, 20), boxes, "")).findall("text")
+    assert [tag.text for tag in tags] == [box.tag for box in boxes]
+    assert all(0 < float(tag.get("y", "")) <= 20 for tag in tags)

@@ -5,7 +5,7 @@ A section that cannot be made raises `MissingError`, and the page says why.
 
 from collections.abc import Callable, Sequence
 
-from prunus.report.blocks import Block, MissingError, Section
+from prunus.report.blocks import Block
 from prunus.report.compressed import Compressed
 from prunus.report.sections.channels import channels
 from prunus.report.sections.classes import classes
@@ -15,6 +15,7 @@ from prunus.report.sections.models import models
 from prunus.report.sections.provenance import artefacts, environment, not_done, stages
 from prunus.report.sections.search import options, trials
 from prunus.report.sections.sensitivity import sensitivity
+from prunus.report.sections.steps import steps
 from prunus.report.sections.tradeoff import tradeoff
 from prunus.report.sections.trainings import trainings
 
@@ -22,6 +23,7 @@ Maker = Callable[[Compressed], Sequence[Block]]
 
 BEFORE_PICTURES: tuple[tuple[str, str, Maker], ...] = (
     ("models", "Models side by side", models),
+    ("steps", "Step by step", steps),
     ("tradeoff", "Accuracy against latency", tradeoff),
     ("not-done", "What was not done", not_done),
     ("trials", "Search", trials),
@@ -39,11 +41,3 @@ AFTER_PICTURES: tuple[tuple[str, str, Maker], ...] = (
     ("artefacts", "Files", artefacts),
 )
 """Address, heading and maker, in the order of the page."""
-
-
-def section(name: str, title: str, make: Callable[[], Sequence[Block]]) -> Section:
-    """Return a section, or why there is none."""
-    try:
-        return Section(name, title, make())
-    except MissingError as missing:
-        return Section(name, title, missing=str(missing))

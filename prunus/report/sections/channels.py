@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from prunus.report.blocks import (
     Block,
     Cell,
-    Column,
     Details,
     Figure,
     Figures,
@@ -13,6 +12,7 @@ from prunus.report.blocks import (
     MissingError,
     Paragraph,
     Table,
+    columns,
 )
 from prunus.report.compressed import Compressed
 from prunus.report.sources import Source
@@ -59,11 +59,8 @@ def widths_of(stages: Sequence[Source]) -> tuple[list[Bar], dict[str, str]]:
     for stage in stages:
         seen = set()
         for row in records(stage.report.get("widths")):
-            name, old, new = (
-                text(row.get("name")),
-                whole(row.get("before")),
-                whole(row.get("after")),
-            )
+            name = text(row.get("name"))
+            old, new = whole(row.get("before")), whole(row.get("after"))
             if not name or old is None or new is None or min(old, new) < 0:
                 continue
             seen.add(name)
@@ -85,16 +82,13 @@ def layer_name(name: str) -> str:
 def _figure(bars: Sequence[Bar], most: int) -> Figure:
     shown = [Bar(layer_name(bar.name), bar.before, bar.after) for bar in bars]
     first, last = shown[0].name, shown[-1].name
-    total = f"{sum(bar.before for bar in bars)} to {sum(bar.after for bar in bars)}"
-    svg = bar_chart(f"Channels before and after, {first} to {last}: {total}", shown, most=most)
-    return Figure(svg, f"{first} to {last}: {total.replace(' to ', ' → ')} channels.")
+    before, after = sum(bar.before for bar in bars), sum(bar.after for bar in bars)
+    title = f"Channels before and after, {first} to {last}: {before} to {after}"
+    svg = bar_chart(title, shown, most=most)
+    return Figure(svg, f"{first} to {last}: {before:,} → {after:,} channels.")
 
 
 def _table(bars: Sequence[Bar], reasons: dict[str, str]) -> Table:
-    columns = [
-        Column("layers"),
-        *(Column(name, numeric=True) for name in ("before", "after", "change")),
-    ]
     rows = []
     for bar in bars:
         change = (bar.after - bar.before) / bar.before if bar.before else None
@@ -107,4 +101,6 @@ def _table(bars: Sequence[Bar], reasons: dict[str, str]) -> Table:
                 Cell(reasons.get(bar.name, "")),
             ]
         )
-    return Table("Channels of each group of layers", [*columns, Column("why no fewer")], rows)
+    headings = columns("layers") + columns("before", "after", "change", numeric=True)
+    headings += columns("why no fewer")
+    return Table("Channels of each group of layers", headings, rows)

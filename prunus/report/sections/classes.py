@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from prunus.report.blocks import (
     Block,
     Cell,
-    Column,
     Figure,
     Figures,
     Key,
     MissingError,
     Paragraph,
     Table,
+    columns,
 )
-from prunus.report.compressed import Compressed, Judged, compared
+from prunus.report.compressed import Compressed
+from prunus.report.judged import Judged
 from prunus.report.svg.dumbbells import Dumbbell, Side, dumbbell_chart
 from prunus.report.wording import between, points, share
 
@@ -24,10 +25,8 @@ LEGEND = (Key("before", -1, "dot"), Key("after", 0, "dot"))
 
 def classes(run: Compressed) -> Sequence[Block]:
     """Return the classes that lost most as a drawing, and all in a table."""
-    pair = compared(run)
-    if pair is None:
-        raise MissingError("the report names no pair of dense and pruned models.")
-    before, after = pair[0].val, pair[1].val
+    fair, result = run.needed_pair()
+    before, after = fair.val, result.val
     names = [name for name in before.classes if name in after.classes]
     if not names:
         raise MissingError("the two models' metrics have no class in common.")
@@ -36,11 +35,11 @@ def classes(run: Compressed) -> Sequence[Block]:
     intervals = (
         " Lines and small figures: 95 % of bootstrap resamples."
         if spread
-        else (" No intervals: the models were judged without --bootstrap.")
+        else " No intervals: the models were judged without --bootstrap."
     )
     worse = sum(after.classes[name] < before.classes[name] for name in names)
     words = (
-        f"mAP50-95 on the validation split, {pair[0].name} against {pair[1].name}: {worse} of "
+        f"mAP50-95 on the validation split, {fair.name} against {result.name}: {worse} of "
         f"{len(names)} classes are lower.{intervals}"
     )
     return [Paragraph(words), _figures(names, before, after), _table(names, before, after)]
@@ -62,16 +61,13 @@ def _side(judged: Judged, name: str) -> Side:
 
 
 def _table(names: Sequence[str], before: Judged, after: Judged) -> Table:
-    columns = [
-        Column("class"),
-        *(Column(name, numeric=True) for name in ("before", "after", "change")),
-    ]
     rows = []
     for name in names:
         change = after.classes[name] - before.classes[name]
         sides = [_cell(judged, name) for judged in (before, after)]
         rows.append([Cell(name), *sides, Cell(points(change), change)])
-    return Table("mAP50-95 by class; change in points", columns, rows)
+    headings = columns("class") + columns("before", "after", "change", numeric=True)
+    return Table("mAP50-95 by class; change in points", headings, rows)
 
 
 def _cell(judged: Judged, name: str) -> Cell:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from prunus.report.blocks import (
     Block,
     Cell,
-    Column,
     Figure,
     Figures,
     MissingError,
     Paragraph,
     Table,
+    columns,
 )
-from prunus.report.compressed import Compressed, Judged, compared
+from prunus.report.compressed import Compressed
+from prunus.report.judged import Model
 from prunus.report.svg.heat import heat_map
-from prunus.report.values import number, record, texts, whole
+from prunus.report.values import number, texts, whole
 from prunus.report.wording import count, signed
 
 DRAWN = 20
@@ -34,14 +35,12 @@ class Matrix:
 
 def confusion(run: Compressed) -> Sequence[Block]:
     """Return both matrices, and the errors that have changed most."""
-    pair = compared(run)
-    if pair is None:
-        raise MissingError("the report names no pair of dense and pruned models.")
-    before, after = (_matrix(model.val, model.name) for model in pair)
+    pair = run.needed_pair()
+    before, after = map(_matrix, pair)
     if before.names != after.names:
         raise MissingError("the two models were judged on different classes.")
-    report = record(pair[1].val.run.report.get("confusion")) if pair[1].val.run else {}
-    confidence, iou = number(report.get("confidence")), number(report.get("iou"))
+    told = pair[1].val.told("confusion")
+    confidence, iou = number(told.get("confidence")), number(told.get("iou"))
     at = "" if None in (confidence, iou) else f" at confidence {confidence:g} and IoU {iou:g}"
     blocks: list[Block] = [
         Paragraph(
@@ -55,17 +54,13 @@ def confusion(run: Compressed) -> Sequence[Block]:
     return [*blocks, _errors(before, after)]
 
 
-def _matrix(judged: Judged, name: str) -> Matrix:
-    found = record(judged.run.report.get("confusion")) if judged.run else {}
-    names = texts(found.get("names"))
-    rows = found.get("matrix")
-    counts = (
-        [[whole(value) or 0 for value in row] for row in rows if isinstance(row, list)]
-        if (isinstance(rows, list))
-        else []
-    )
+def _matrix(model: Model) -> Matrix:
+    told = model.val.told("confusion")
+    names, rows = texts(told.get("names")), told.get("matrix")
+    known = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    counts = [[whole(value) or 0 for value in row] for row in known]
     if not names or len(counts) != len(names) or any(len(row) != len(names) for row in counts):
-        raise MissingError(f"the run of prunus val of {name} has no confusion matrix.")
+        raise MissingError(f"the run of prunus val of {model.name} has no confusion matrix.")
     return Matrix(names, [[max(value, 0) for value in row] for row in counts])
 
 
@@ -96,6 +91,6 @@ def _errors(before: Matrix, after: Matrix) -> Table:
         ]
         for label, found, old, new in changes[:LISTED]
     ]
-    columns = [Column("labelled as"), Column("found as")]
-    columns += [Column(name, numeric=True) for name in ("before", "after", "change")]
-    return Table("Errors whose number changed most", columns, rows)
+    headings = columns("labelled as", "found as")
+    headings += columns("before", "after", "change", numeric=True)
+    return Table("Errors whose number changed most", headings, rows)

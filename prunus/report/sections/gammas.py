@@ -1,10 +1,10 @@
 """The sizes of batch norms' gammas over the epochs of trainings for sparsity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prunus.report.blocks import Block, Figure, Figures, Key, MissingError, Paragraph
 from prunus.report.compressed import Compressed
-from prunus.report.events import GammaHistory, Histogram, read_gammas
+from prunus.report.events import SHARES, GammaHistory, Histogram, read_gammas
 from prunus.report.sources import Source
 from prunus.report.svg.lines import Line, line_chart, thinned
 from prunus.report.svg.ridges import Hill, ridge_chart
@@ -12,6 +12,7 @@ from prunus.report.svg.ridges import Hill, ridge_chart
 HILLS, BINS = 10, 56
 TAIL = 0.995
 """Share of the gammas that the axis holds; the largest few would leave the rest no room."""
+LEGEND = [Key(name, slot) for slot, name in enumerate(SHARES.values())]
 
 
 def gammas(run: Compressed) -> Sequence[Block]:
@@ -22,18 +23,17 @@ def gammas(run: Compressed) -> Sequence[Block]:
     figures: list[Figure] = []
     for stage in stages:
         figures += gamma_figures(stage, read_gammas(stage.folder))
-    legend = [Key("below 0.001", 0), Key("below 0.01", 1)]
     words = (
         "Sizes of the gammas that were pulled towards 0, epoch by epoch. Heights are square roots, "
         "so that small numbers are seen too."
     )
-    return [Paragraph(words), Figures(figures, legend)]
+    return [Paragraph(words), Figures(figures, LEGEND)]
 
 
 def gamma_figures(stage: Source, history: GammaHistory) -> list[Figure]:
     """Return the drawings of one training."""
     epochs = sorted(history.histograms)
-    shown = [int(epoch) for epoch in thinned([float(epoch) for epoch in epochs], HILLS)]
+    shown = thinned(epochs, HILLS)
     most = max(_quantile(history.histograms[epoch], TAIL) for epoch in shown) or 1.0
     hills = [
         Hill(f"{epoch + 1}", rebinned(history.histograms[epoch], most, BINS)) for epoch in shown
@@ -42,17 +42,17 @@ def gamma_figures(stage: Source, history: GammaHistory) -> list[Figure]:
     figures = [
         Figure(ridge_chart(title, hills, most, "size of a gamma"), f"{stage.name}, by epoch.")
     ]
-    lines = [
-        Line(
-            name, [epoch + 1.0 for epoch in sorted(known)], [known[e] for e in sorted(known)], slot
-        )
-        for slot, (name, known) in enumerate(sorted(history.shares.items()))
-    ]
+    lines = [_line(key, history.shares[key.name]) for key in LEGEND if key.name in history.shares]
     if lines:
         ends = "; ".join(f"{line.name}: {line.ys[-1]:.1%} at the end" for line in lines)
         svg = line_chart(f"Share of small gammas in {stage.name}: {ends}", lines, "epoch", "share")
         figures.append(Figure(svg, f"{stage.name}: share of the gammas that are all but 0."))
     return figures
+
+
+def _line(key: Key, shares: Mapping[int, float]) -> Line:
+    epochs = sorted(shares)
+    return Line(key.name, [epoch + 1 for epoch in epochs], [shares[e] for e in epochs], key.slot)
 
 
 def rebinned(found: Histogram, most: float, bins: int) -> list[float]:

@@ -10,13 +10,13 @@ from prunus.report.blocks import (
     Block,
     Cell,
     Code,
-    Column,
     Details,
     Facts,
     Listing,
     MissingError,
     Paragraph,
     Table,
+    columns,
 )
 from prunus.report.compressed import Compressed
 from prunus.report.sources import Source, read_text
@@ -32,25 +32,25 @@ SHOWN_LETTERS = 500
 
 def not_done(run: Compressed) -> Sequence[Block]:
     """Return what was left out, as the run says."""
-    found = texts(run.source.report.get("not_done"))
-    if not isinstance(run.source.report.get("not_done"), list):
+    told = run.source.report.get("not_done")
+    if not isinstance(told, list):
         raise MissingError("the run does not say what it left out.")
+    found = texts(told)
     return [Listing(found)] if found else [Paragraph("Nothing was left out.")]
 
 
 def stages(run: Compressed) -> Sequence[Block]:
     """Return the stages with their times, the recipe and the settings."""
     rows = []
-    for line, source in run.stages:
+    for line, source in run.source.stages:
         seconds = number(line.get("seconds"))
         there = "" if source is not None else "its report is missing"
         names = [text(line.get(name)) for name in ("folder", "name", "verb")]
         rows.append([*map(Cell, names), Cell(duration(seconds), seconds, there)])
     blocks: list[Block] = []
     if rows:
-        columns = [Column(name) for name in ("folder", "stage", "verb")]
-        columns.append(Column("time", numeric=True))
-        blocks.append(Table("Stages, in order", columns, rows))
+        headings = columns("folder", "stage", "verb") + columns("time", numeric=True)
+        blocks.append(Table("Stages, in order", headings, rows))
     blocks += _recipe(run.source)
     if not blocks:
         raise MissingError("the report names no stages, and there is no recipe.")
@@ -59,24 +59,15 @@ def stages(run: Compressed) -> Sequence[Block]:
 
 def environment(run: Compressed) -> Sequence[Block]:
     """Return the machine, the packages and what went in."""
-    return environment_of(run.source)
-
-
-def environment_of(source: Source) -> Sequence[Block]:
-    """Return the same of any run."""
-    report = source.report
+    report = run.source.report
     machine, packages = record(report.get("machine")), record(report.get("packages"))
     if not machine and not packages:
         raise MissingError("the report says nothing of the machine.")
-    facts = [*_shown(machine), *_shown(packages)]
-    inputs = [
-        (
-            text(role),
-            f"{text(record(facts).get('path'))}  sha256 {text(record(facts).get('sha256'))}",
-        )
-        for role, facts in record(report.get("inputs")).items()
-    ]
-    return [Facts([*inputs, *facts])]
+    inputs = []
+    for role, file in record(report.get("inputs")).items():
+        path, digest = (text(record(file).get(name)) for name in ("path", "sha256"))
+        inputs.append((text(role), f"{path}  sha256 {digest}"))
+    return [Facts([*inputs, *_shown(machine), *_shown(packages)])]
 
 
 def artefacts(run: Compressed) -> Sequence[Block]:
@@ -100,14 +91,14 @@ def artefacts(run: Compressed) -> Sequence[Block]:
     if not rows:
         raise MissingError("the run folder holds no files.")
     lost = [name for digest, name in claimed.items() if digest not in {row[2].text for row in rows}]
-    columns = [Column("file"), Column("MB", numeric=True), Column("SHA-256"), Column("model")]
+    headings = columns("file") + columns("MB", numeric=True) + columns("SHA-256", "model")
     blocks: list[Block] = []
     if lost and len(files) <= MOST_FILES:
         words = ", ".join(lost)
         blocks.append(Paragraph(f"No file has the SHA-256 that was reported of: {words}."))
     if len(files) > MOST_FILES:
         blocks.append(Paragraph(f"The first {MOST_FILES} of {len(files)} files."))
-    table = Table("Files, as they were when this page was made", columns, rows)
+    table = Table("Files, as they were when this page was made", headings, rows)
     return [*blocks, Details(f"{len(rows)} files with their SHA-256", [table])]
 
 

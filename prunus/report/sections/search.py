@@ -5,57 +5,33 @@ from collections.abc import Sequence
 from prunus.report.blocks import (
     Block,
     Cell,
-    Column,
     Figure,
     Figures,
     Key,
     MissingError,
     Paragraph,
     Table,
+    columns,
 )
 from prunus.report.compressed import Compressed
-from prunus.report.svg.lines import Mark
+from prunus.report.svg.axes import Mark
 from prunus.report.svg.scatter import Dot, scatter_chart
+from prunus.report.target import unit
 from prunus.report.values import Record, number, records, text, texts
 from prunus.report.wording import decimal, plural, share, signed
 
-UNITS = {
-    "speedup": "speed-up",
-    "latency_ms": "milliseconds",
-    "flops": "share of the FLOPs",
-    "params": "share of the parameters",
-    "size_mb": "MB",
-    "percent": "share of the channels",
-}
-"""What a target's kind is called."""
-
-
-def unit(run: Compressed) -> str:
-    """Return what the target is counted in."""
-    kind = text(run.target.get("kind"))
-    return UNITS.get(kind, kind or "budget")
+LEGEND = (Key("accepted", 0, "dot"), Key("rejected", 1, "ring"))
 
 
 def trials(run: Compressed) -> Sequence[Block]:
     """Return the trials of the search, drawn and listed."""
-    found = records(run.source.report.get("trials"))
-    if not found:
+    if not run.trials:
         raise MissingError("no amount was searched for: the cut was made once, as asked.")
-    columns = [
-        Column("asked", numeric=True),
-        Column(f"achieved, {unit(run)}", numeric=True),
-        Column("rounds", numeric=True),
-        Column("mAP50-95", numeric=True),
-        Column("drop, points", numeric=True),
-        Column("accepted"),
-        Column("why"),
-        Column("stages"),
-    ]
-    blocks: list[Block] = []
-    figure = _figure(run, found)
-    if figure is not None:
-        blocks.append(Figures([figure], [Key("accepted", 0, "dot"), Key("rejected", 1, "ring")]))
-    return [*blocks, Table("Trials, in order", columns, [_row(trial) for trial in found])]
+    figures = ("asked", f"achieved, {unit(run)}", "rounds", "mAP50-95", "drop, points")
+    headings = columns(*figures, numeric=True) + columns("accepted", "why", "stages")
+    table = Table("Trials, in order", headings, [_row(trial) for trial in run.trials])
+    figure = _figure(run)
+    return [table] if figure is None else [Figures([figure], LEGEND), table]
 
 
 def options(run: Compressed) -> Sequence[Block]:
@@ -67,9 +43,8 @@ def options(run: Compressed) -> Sequence[Block]:
         [Cell(text(option.get("option"))), _verdict(option), Cell(text(option.get("why")))]
         for option in found
     ]
-    names = ("option", "accepted", "why")
     words = "Each was measured and kept only if it paid."
-    return [Paragraph(words), Table("Options", [Column(name) for name in names], rows)]
+    return [Paragraph(words), Table("Options", columns("option", "accepted", "why"), rows)]
 
 
 def _row(trial: Record) -> list[Cell]:
@@ -88,19 +63,23 @@ def _row(trial: Record) -> list[Cell]:
     ]
 
 
+def _accepted(row: Record) -> bool:
+    return row.get("accepted") is True
+
+
 def _verdict(row: Record) -> Cell:
-    accepted = row.get("accepted") is True
+    accepted = _accepted(row)
     return Cell("yes" if accepted else "no", mood="good" if accepted else "bad")
 
 
-def _figure(run: Compressed, found: Sequence[Record]) -> Figure | None:
+def _figure(run: Compressed) -> Figure | None:
     dots = []
-    for place, trial in enumerate(found, start=1):
+    for place, trial in enumerate(run.trials, start=1):
         achieved, drop = number(trial.get("achieved")), number(trial.get("drop"))
         if achieved is not None and drop is not None:
-            accepted = trial.get("accepted") is True
-            slot = 0 if accepted else 1
-            dots.append(Dot(f"trial {place}", achieved, -drop, slot=slot, hollow=not accepted))
+            key = LEGEND[0 if _accepted(trial) else 1]
+            hollow = key.shape == "ring"
+            dots.append(Dot(f"trial {place}", achieved, -drop, slot=key.slot, hollow=hollow))
     if not dots:
         return None
     limit = run.max_drop
@@ -114,6 +93,5 @@ def _figure(run: Compressed, found: Sequence[Record]) -> Figure | None:
         front=False,
         mark=mark,
     )
-    return Figure(
-        svg, "Each trial: what it achieved, and what it cost against the fair comparator."
-    )
+    words = "Each trial: what it achieved, and what it cost against the fair comparator."
+    return Figure(svg, words)

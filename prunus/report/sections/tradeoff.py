@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from prunus.report.blocks import Block, Figure, Figures, Key, MissingError
-from prunus.report.compressed import RESULT, Compressed, Model
+from prunus.report.compressed import RESULT, Compressed
+from prunus.report.judged import Model
 from prunus.report.svg.scatter import Dot, front_words, scatter_chart
 from prunus.report.wording import decimal, share
 
@@ -25,15 +26,11 @@ def tradeoff(run: Compressed) -> Sequence[Block]:
 
 
 def _figure(run: Compressed, runtime: str) -> Figure | None:
-    placed = [
-        (model, model.latency_ms[runtime], model.val.map50_95)
-        for model in run.models
-        if runtime in model.latency_ms
-    ]
     dots = [
-        Dot(model.name, ms, accuracy, model.val.spread, _slot(model), model.role != RESULT)
-        for model, ms, accuracy in placed
-        if accuracy is not None
+        Dot(model.name, ms, accuracy, model.val.spread, _slot(model), model is not run.result)
+        for model in run.models
+        if (ms := model.latency_ms.get(runtime)) is not None
+        and (accuracy := model.val.map50_95) is not None
     ]
     if not dots:
         return None
@@ -48,7 +45,6 @@ def _figure(run: Compressed, runtime: str) -> Figure | None:
 
 
 def _slot(model: Model) -> int:
-    ours = model.role in (RESULT, "step") or (
-        model.role.startswith("quantized") and "parent" not in model.role
-    )
-    return 0 if ours else 1
+    """Return the colour: one for what was pruned, one for what it is compared with."""
+    quantized = model.role.startswith("quantized") and "parent" not in model.role
+    return 0 if model.role == RESULT or quantized else 1

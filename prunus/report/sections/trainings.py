@@ -1,11 +1,11 @@
 """The curves of trainings, overlaid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from prunus.report.blocks import SLOTS, Block, Figure, Figures, Key, MissingError
 from prunus.report.compressed import Compressed
 from prunus.report.sources import Rows, Source
-from prunus.report.svg.lines import Line, line_chart
+from prunus.report.svg.lines import Line, line_chart, thinned
 
 PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("mAP50-95", "validation mAP50-95", ("metrics/mAP_0.5:0.95",)),
@@ -26,16 +26,16 @@ MOST = 4000
 
 def trainings(run: Compressed) -> Sequence[Block]:
     """Return the curves of all stages that trained."""
-    return curves(run.of_verb("train"), lambda source: source.name)
+    return curves({source.name: source for source in run.of_verb("train")})
 
 
-def curves(sources: Sequence[Source], name_of: Callable[[Source], str]) -> Sequence[Block]:
-    """Return the panels of some trainings.
+def curves(sources: Mapping[str, Source]) -> Sequence[Block]:
+    """Return the panels of those runs that trained, by name.
 
     Raises:
         MissingError: None has a results.csv.
     """
-    found = [(name_of(source), source.results) for source in sources if source.results]
+    found = [(name, source.results) for name, source in sources.items() if source.results]
     if not found:
         raise MissingError("no training has left a results.csv.")
     figures = [figure for panel in PANELS if (figure := _panel(found, *panel)) is not None]
@@ -70,6 +70,5 @@ def _line(name: str, rows: Rows, column: str, slot: int, *, dashed: bool, most: 
     ]
     if not pairs:
         return None
-    step = -(-len(pairs) // most)
-    kept = [*pairs[:-1:step], pairs[-1]]
+    kept = thinned(pairs, most)
     return Line(name, [x for x, _ in kept], [y for _, y in kept], slot, dashed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from prunus.report.svg.elements import element, label
+from prunus.report.svg.texts import Text
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 14.0, 42.0
 """Margins of a plot, in units: room for tick labels and the axes' names."""
@@ -78,6 +79,24 @@ def spanning(
     return (max(below, 0.0) if low >= 0 else below), high + room
 
 
+def ruler(scale: Scale, x_name: str, top: float, bottom: float) -> list[Markup]:
+    """Return grid lines from top to bottom at the ticks of a lying axis, their labels, its name."""
+    parts = [label(x_name, scale.end, bottom + 31, anchor="end", name="name")]
+    for value in scale.ticks():
+        at = scale(value)
+        parts.append(element("line", x1=at, x2=at, y1=top, y2=bottom, class_="grid"))
+        parts.append(label(tick_text(value, scale), at, bottom + 15, anchor="middle"))
+    return parts
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A straight line across the plot, at a height of the y axis, with its name."""
+
+    value: float
+    name: str
+
+
 @dataclass(frozen=True)
 class Plot:
     """Two axes and their frame."""
@@ -101,6 +120,12 @@ class Plot:
         parts.append(label(x_name, right, bottom + 34, anchor="end", name="name"))
         parts.append(label(y_name, 2, 11, name="name"))
         return parts
+
+    def mark(self, mark: Mark) -> tuple[Markup, Text]:
+        """Return a mark's line, and its name, which stands above it."""
+        left, right, at = self.x.start, self.x.end, self.y(mark.value)
+        line = element("line", x1=left, x2=right, y1=at, y2=at, class_="mark")
+        return line, Text(mark.name, right, at - 5, "end")
 
     def polyline(self, xs: Sequence[float], ys: Sequence[float]) -> str:
         """Return the points of a line."""

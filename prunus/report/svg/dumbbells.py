@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from prunus.report.svg.axes import Scale, spanning, tick_text
+from prunus.report.svg.axes import Scale, ruler, spanning
 from prunus.report.svg.elements import WIDTH, drawing, element, label, shortened
 from prunus.report.values import Interval
 
@@ -40,12 +40,7 @@ def dumbbell_chart(title: str, rows: Sequence[Dumbbell], x_name: str) -> Markup:
     ]
     bottom = len(rows) * ROW + 6
     scale = Scale(*spanning(values), NAME, WIDTH - 14)
-    parts = []
-    for value in scale.ticks():
-        at = scale(value)
-        parts.append(element("line", x1=at, x2=at, y1=2, y2=bottom, class_="grid"))
-        parts.append(label(tick_text(value, scale), at, bottom + 15, anchor="middle"))
-    parts.append(label(x_name, WIDTH - 14, bottom + 31, anchor="end", name="name"))
+    parts = ruler(scale, x_name, 2, bottom)
     for number, row in enumerate(rows):
         middle = number * ROW + ROW / 2 + 3
         parts.append(label(shortened(row.name, NAME - 4), NAME - 8, middle + 4, anchor="end"))

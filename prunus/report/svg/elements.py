@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 WIDTH = 420
 """Units across a drawing: about a phone's pixels."""
@@ -75,6 +75,5 @@ def shortened(words: str, width: float) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
-        shown = f"{value:.1f}"
-        return shown.removesuffix(".0")
-    return str(escape(str(value))) if not isinstance(value, str) else value
+        return f"{value:.1f}".removesuffix(".0")
+    return str(value)

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from prunus.report.blocks import SLOTS
-from prunus.report.svg.axes import plot, spanning
-from prunus.report.svg.elements import WIDTH, drawing, element, label
+from prunus.report.svg.axes import Mark, Plot, plot, spanning
+from prunus.report.svg.elements import WIDTH, drawing, element
+
+T = TypeVar("T")
 
 HEIGHT = 250.0
 MOST_POINTS = 160
@@ -33,14 +36,6 @@ class Line:
     dashed: bool = False
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A straight line across the plot, at a height of the y axis, with its name."""
-
-    value: float
-    name: str
-
-
 def line_chart(
     title: str,
     lines: Sequence[Line],
@@ -55,26 +50,29 @@ def line_chart(
     xs = [x for line in lines for x in line.xs]
     axes = plot(WIDTH, HEIGHT, spanning(xs, pad=0.0), y_range or spanning(ys))
     parts = axes.frame(x_name, y_name)
+    above = []
     if mark is not None:
-        at = axes.y(mark.value)
-        parts.append(element("line", x1=axes.x.start, x2=axes.x.end, y1=at, y2=at, class_="mark"))
+        across, name = axes.mark(mark)
+        parts.append(across)
+        above.append(name.drawn("marked"))
     for line in sorted(lines, key=lambda line: line.slot is not None):  # grey ones lie below
-        xs, ys = thinned(line.xs), thinned(line.ys)
-        parts.append(
-            element(
-                "polyline",
-                element("title", line.name),
-                points=axes.polyline(xs, ys),
-                class_=line_class(line.slot, dashed=line.dashed),
-            )
-        )
-        if len(xs) == 1:
-            dot = {"cx": axes.x(xs[0]), "cy": axes.y(ys[0]), "r": 3}
-            parts.append(element("circle", class_=f"dot {colour_class(line.slot)}", **dot))
-    if mark is not None:
-        above = axes.y(mark.value) - 5
-        parts.append(label(mark.name, axes.x.end, above, anchor="end", name="marked"))
-    return drawing(WIDTH, HEIGHT, title, parts)
+        parts += _curve(axes, line)
+    return drawing(WIDTH, HEIGHT, title, [*parts, *above])
+
+
+def _curve(axes: Plot, line: Line) -> list[Markup]:
+    """Return a curve; a point where it has no second one."""
+    xs, ys = thinned(line.xs), thinned(line.ys)
+    curve = element(
+        "polyline",
+        element("title", line.name),
+        points=axes.polyline(xs, ys),
+        class_=line_class(line.slot, dashed=line.dashed),
+    )
+    if len(xs) != 1:
+        return [curve]
+    dot = {"cx": axes.x(xs[0]), "cy": axes.y(ys[0]), "r": 3}
+    return [curve, element("circle", class_=f"dot {colour_class(line.slot)}", **dot)]
 
 
 def colour_class(slot: int | None) -> str:
@@ -88,7 +86,7 @@ def line_class(slot: int | None, *, dashed: bool = False) -> str:
     return f"line {colour_class(slot)}{' dashed' if dashed or further else ''}"
 
 
-def thinned(values: Sequence[float], most: int = MOST_POINTS) -> list[float]:
+def thinned(values: Sequence[T], most: int = MOST_POINTS) -> list[T]:
     """Return at most so many values, evenly spaced, the first and the last among them."""
     if len(values) <= most:
         return list(values)

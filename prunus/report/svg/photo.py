@@ -1,11 +1,13 @@
 """A photograph with boxes over it. Its pixels stand in the page once, however often it is shown."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from prunus.report.svg.elements import LETTER, drawing, element, label
+from prunus.report.svg.elements import LETTER, drawing, element
+from prunus.report.svg.texts import Space, Text, first_free
 
 TEXT_PX, BOLD = 13.0, 1.35
 """Size of the tags, and how much wider than usual their letters are."""
@@ -57,9 +59,27 @@ def photo(name: str, size_wh: tuple[int, int], boxes: Sequence[Box], title: str)
         parts.append(
             element("rect", element("title", box.title), class_=f"box {box.look}", **shape)
         )
-    for box in boxes:
+    return drawing(width, height, title, [*parts, *_tags(boxes, width, height)], name="photo")
+
+
+def _tags(boxes: Sequence[Box], width: float, height: float) -> list[Markup]:
+    """Write the tags, none over another where there is room; those of the last boxes come first."""
+    taken: list[Space] = []
+    tags: list[Markup] = []
+    for box in reversed(boxes):
         if box.tag:
-            x = max(2.0, min(box.left + 3, width - len(box.tag) * LETTER * BOLD))
-            y = box.top - 4 if box.top > TEXT_PX + 4 else min(box.bottom, height - 4.0) - 4
-            parts.append(label(box.tag, x, y, name=f"tag {box.look}"))
-    return drawing(width, height, title, parts, name="photo")
+            places = _places(box, width, height)
+            free = (first_free(places, known, math.inf, height) for known in (taken, ()))
+            tag = next(filter(None, free), places[0])
+            taken.append(tag.space)
+            tags.append(tag.drawn(f"tag {box.look}"))
+    return tags[::-1]
+
+
+def _places(box: Box, width: float, height: float) -> list[Text]:
+    """Return where a tag may stand, the best first: above its box, in its foot or head, below."""
+    letter = LETTER * BOLD
+    x = max(2.0, min(box.left + 3, width - len(box.tag) * letter))
+    foot = min(box.bottom, height - 4.0) - 4
+    levels = (box.top - 4, foot, box.top + TEXT_PX, box.bottom + TEXT_PX)
+    return [Text(box.tag, x, level, letter=letter) for level in levels]

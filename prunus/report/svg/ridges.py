@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from prunus.report.svg.axes import Scale, tick_text
+from prunus.report.svg.axes import Scale, ruler
 from prunus.report.svg.elements import WIDTH, drawing, element, label
 
 ROW, HILL, LEFT, FOOT = 22.0, 52.0, 58.0, 38.0
@@ -31,12 +31,7 @@ def ridge_chart(title: str, hills: Sequence[Hill], most: float, x_name: str) -> 
     bottom = HILL + len(hills) * ROW
     scale = Scale(0.0, most, LEFT, WIDTH - 12)
     highest = max((count for hill in hills for count in hill.counts), default=0.0)
-    parts = []
-    for value in scale.ticks():
-        at = scale(value)
-        parts.append(element("line", x1=at, x2=at, y1=10, y2=bottom, class_="grid"))
-        parts.append(label(tick_text(value, scale), at, bottom + 15, anchor="middle"))
-    parts.append(label(x_name, WIDTH - 12, bottom + 32, anchor="end", name="name"))
+    parts = ruler(scale, x_name, 10, bottom)
     for number, hill in enumerate(hills):
         base = HILL + number * ROW + ROW - 6
         parts.append(element("path", d=_outline(hill, base, scale, highest), class_="hill"))

@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import pairwise
 
 from markupsafe import Markup
 
-from prunus.report.svg.axes import WIDE_RANGE, Plot, plot, spanning
-from prunus.report.svg.elements import LETTER, WIDTH, drawing, element, label, shortened
-from prunus.report.svg.lines import Mark, colour_class
+from prunus.report.svg.axes import WIDE_RANGE, Mark, Plot, plot, spanning
+from prunus.report.svg.elements import WIDTH, drawing, element, shortened
+from prunus.report.svg.lines import colour_class
+from prunus.report.svg.texts import Space, Text, first_free
 from prunus.report.values import Interval
 
 HEIGHT = 300.0
 DOT = 5.0
-LINE_HEIGHT = 14.0
 NAME_WIDTH = 150.0
 SHIFTS = (0.0, -13.0, 14.0, 28.0, -26.0)
 """Where a name may stand, below the height of its dot; the first free place counts."""
-
-Space = tuple[float, float, float, float]
-"""Left, top, right and bottom of what is drawn."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +57,17 @@ def scatter_chart(
     ends = (min(xs) * 0.8, max(xs) * 1.25) if wide else spanning(xs, zero=True, pad=0.14)
     axes = plot(WIDTH, HEIGHT, ends, spanning(values, pad=0.1), log_x=wide)
     parts = axes.frame(x_name, y_name)
+    taken = [_around(axes, dot) for dot in dots]
     if mark is not None:
-        at = axes.y(mark.value)
-        parts.append(element("line", x1=axes.x.start, x2=axes.x.end, y1=at, y2=at, class_="mark"))
-        parts.append(label(mark.name, axes.x.end, at - 4, anchor="end", name="marked"))
+        across, name = axes.mark(mark)
+        parts += [across, name.drawn("marked")]
+        taken.append(name.space)
     best = pareto(dots) if front else []
     if len(best) > 1:
         parts.append(element("polyline", points=_steps(axes, best), class_="front"))
     parts += [_bar(axes, dot) for dot in dots if dot.spread is not None]
     parts += [_dot(axes, dot) for dot in dots]
-    parts += _names(axes, dots, pareto(dots) if front else [])
+    parts += _names(axes, sorted(dots, key=lambda dot: (dot not in best, -dot.y)), taken)
     return drawing(WIDTH, HEIGHT, title, parts)
 
 
@@ -115,31 +113,24 @@ def _dot(axes: Plot, dot: Dot) -> Markup:
     )
 
 
-def _names(axes: Plot, dots: Sequence[Dot], first: Sequence[Dot]) -> list[Markup]:
+def _names(axes: Plot, dots: Sequence[Dot], taken: list[Space]) -> list[Markup]:
     """Write names beside their dots where nothing else is; a name without room is left out."""
-    taken = [_around(axes, dot) for dot in dots]
     parts = []
-    for dot in sorted(dots, key=lambda dot: (dot not in first, -dot.y)):
-        words = shortened(dot.name, NAME_WIDTH)
-        width, x, y = len(words) * LETTER, axes.x(dot.x), axes.y(dot.y)
-        for shift, side in product(SHIFTS, (1, -1)):
-            start = x + DOT + 4 if side > 0 else x - DOT - 4 - width
-            level = y + 4 + shift
-            space = (start, level - LINE_HEIGHT + 3, start + width, level + 2)
-            if start < 0 or space[2] > WIDTH or any(_meet(space, other) for other in taken):
-                continue
-            taken.append(space)
-            end = start if side > 0 else start + width
-            anchor = "start" if side > 0 else "end"
-            parts.append(label(words, end, level, anchor=anchor, name="dotname"))
-            break
+    for dot in dots:
+        text = first_free(_places(axes, dot), taken, WIDTH, HEIGHT)
+        if text is not None:
+            taken.append(text.space)
+            parts.append(text.drawn("dotname"))
     return parts
+
+
+def _places(axes: Plot, dot: Dot) -> list[Text]:
+    """Return where a name may stand, the best first: right of the dot, left, higher, lower."""
+    words, x, y = shortened(dot.name, NAME_WIDTH), axes.x(dot.x), axes.y(dot.y)
+    sides = ((x + DOT + 4, "start"), (x - DOT - 4, "end"))
+    return [Text(words, at, y + 4 + shift, anchor) for shift in SHIFTS for at, anchor in sides]
 
 
 def _around(axes: Plot, dot: Dot) -> Space:
     x, y = axes.x(dot.x), axes.y(dot.y)
     return x - DOT, y - DOT, x + DOT, y + DOT
-
-
-def _meet(one: Space, other: Space) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
