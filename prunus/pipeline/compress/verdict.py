@@ -59,7 +59,8 @@ class Finding:
         """Return the verdict in one sentence."""
         lost = "" if self.drop is None else f", {self._lost()}"
         precision = "INT8" if self.ships.int8 else None
-        reached = f"{target.describe(self.factor, precision)}{lost}"
+        asked = f" ({target.goal:g}x asked)" if target.kind == "speedup" and target.goal else ""
+        reached = f"{target.describe(self.factor, precision)}{asked}{lost}"
         if self.better is not None:
             return (
                 f"Pruning did not pay: {self.better.model.step} is as fast and as accurate "
@@ -69,17 +70,18 @@ class Finding:
             return f"No promise: {'; '.join(self.doubts)}. Reached: {reached}."
         if not self.is_met:
             return f"The target is not met; reached: {reached}."
-        allowed = "" if target.max_drop is None else f" (allowed: {target.max_drop:g})"
+        allowed = "" if target.max_drop is None else f"; {target.max_drop:g} may be lost"
         return f"The target is met: {reached}{allowed}{self._unsure(target)}."
 
     def _lost(self) -> str:
+        """Return the drop with its interval; of a gain both are turned round."""
         assert self.drop is not None
-        text = f"{abs(self.drop):.1f} points of mAP50-95 {'lost' if self.drop >= 0 else 'gained'}"
+        word, sign = ("lost", 1) if self.drop >= 0 else ("gained", -1)
+        text = f"{abs(self.drop):.1f} points of mAP50-95 {word}"
         if self.interval is None:
             return text
-        return (
-            f"{text} (95 % interval of the loss {self.interval[0]:+.1f} to {self.interval[1]:+.1f})"
-        )
+        low, high = sorted(sign * end for end in self.interval)
+        return f"{text} (95 % interval {low:+.1f} to {high:+.1f})"
 
     def _unsure(self, target: Target) -> str:
         if target.max_drop is None or self.interval is None or self.interval[1] <= target.max_drop:
