@@ -1,12 +1,13 @@
 """One attempt: cut toward a factor, in rounds, each measured, repaired and fine-tuned."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from prunus.core.console import log
 from prunus.core.errors import PruningError
 from prunus.pipeline.chain.stage import FOLDER, Done
-from prunus.pipeline.compress.search import Trial
+from prunus.pipeline.compress.search import NEAR_MISS, Trial
 from prunus.pipeline.compress.target import CLOSE_ENOUGH
 from prunus.pipeline.compress.work import Model, Work
 
@@ -51,12 +52,13 @@ class Cutter:
         self._work, self._subject, self._adapted = work, subject, adapted
         self._plans: list[str] = []
 
-    def attempt(self, factor: float, number: int) -> Trial:
+    def attempt(self, factor: float, number: int, rounds: int) -> Trial:
         """Cut to a factor, train and judge; a cut that cannot be made is a trial without result."""
         work, before = self._work, set(self._work.chain.done)
-        log.info("\n== attempt %d: %s", number, work.target.describe(factor))
+        steps = "" if rounds == 1 else f" in {rounds} rounds"
+        log.info("\n== attempt %d: %s%s", number, work.target.describe(factor), steps)
         try:
-            made, achieved = self._rounds(factor, number)
+            made, achieved = self._in_rounds(factor, number, rounds)
         except PruningError as error:
             log.warning("attempt %d: %s", number, error)
             return Trial(factor, 1.0, None, None, accepted=False, why=str(error))
@@ -67,29 +69,31 @@ class Cutter:
         found = float(judged.report["metrics"]["map50_95"])
         drop = None if fair is None else 100 * (fair.map50_95 - found)
         limit = work.target.max_drop
+        over = 0.0 if limit is None else math.inf if drop is None else drop - limit
         stages = tuple(name for name in work.chain.done if name not in before)
         return Trial(
             factor,
             achieved,
             found,
             drop,
-            limit is None or (drop is not None and drop <= limit),
-            work.schedule.rounds,
+            over <= 0,
+            rounds,
+            0 < over <= NEAR_MISS,
             (*stages[:-1], made.stage.name, judged.stage.name),
         )
 
-    def _rounds(self, factor: float, number: int) -> tuple[Done, float]:
+    def _in_rounds(self, factor: float, number: int, rounds: int) -> tuple[Done, float]:
         schedule = self._work.schedule
         start, place, achieved = self._subject.dense.file, "best", 1.0
         made: Done | None = None
         self._plans = []
-        for round_number in range(1, schedule.rounds + 1):
-            name = str(number) if schedule.rounds == 1 else f"{number}-{round_number}"
+        for part in range(1, rounds + 1):
+            name = str(number) if rounds == 1 else f"{number}-{part}"
             if schedule.sparsity:
-                start = self._sparse(start, name, round_number)
-            goal = factor ** (round_number / schedule.rounds)
-            cut = self._cut(start, goal, achieved, name)
-            achieved, epochs = cut.factor, _part(schedule.finetune, round_number, schedule.rounds)
+                epochs = _part(schedule.sparsity, part, rounds)
+                start = self._sparse(start, name, epochs, first=part == 1)
+            cut = self._cut(start, factor ** (part / rounds), achieved, name)
+            achieved, epochs = cut.factor, _part(schedule.finetune, part, rounds)
             made, place = cut.made, "weights"
             if epochs:
                 made, place = self._finetune(cut.made, name, epochs), "best"
@@ -97,14 +101,16 @@ class Cutter:
         assert made is not None
         return made, achieved
 
-    def _sparse(self, start: str, name: str, round_number: int) -> str:
+    def _sparse(self, start: str, name: str, epochs: int, *, first: bool) -> str:
         """Pull gammas to zero. The last epoch counts: the best one is usually early, so dense."""
-        schedule = self._work.schedule
-        name = "sparsity" if round_number == 1 else f"sparsity-{name}"
-        if name in self._work.chain.done:
-            return self._work.chain.done[name].file("last")
-        epochs = _part(schedule.sparsity, round_number, schedule.rounds)
-        pull = self._work.settings.sparsity
+        chain, pull = self._work.chain, self._work.settings.sparsity
+        if first:
+            whole = epochs == self._work.schedule.sparsity
+            name = "sparsity" if whole else f"sparsity-{epochs}-epochs"
+        else:
+            name = f"sparsity-{name}"
+        if name in chain.done:  # of an earlier attempt, which began with the same model
+            return chain.done[name].file("last")
         return self._work.train(name, epochs, weights=start, sparsity=pull).file("last")
 
     def _cut(self, start: str, goal: float, achieved: float, name: str) -> _Cut:

@@ -43,7 +43,7 @@ class Schedule:
         adapt: Epochs of the dense model.
         sparsity: Epochs of sparsity training, over all rounds.
         finetune: Epochs of fine-tuning, over all rounds.
-        rounds: Cuts on the way to a target.
+        rounds: Cuts on the way to a target, at first and at most.
         attempts: Targets that are tried, at most.
         from_scratch: Whether the pruned shape is trained from fresh weights as well.
         int8: Whether models are quantized.
@@ -54,7 +54,7 @@ class Schedule:
     adapt: int
     sparsity: int
     finetune: int
-    rounds: int
+    rounds: tuple[int, int]
     attempts: int
     from_scratch: bool
     int8: bool
@@ -76,7 +76,8 @@ class Schedule:
         parts = [f"adapt {self.adapt} epochs"]
         parts += [f"pull on gammas {self.sparsity}"] if self.sparsity else []
         parts += [f"fine-tune {self.finetune}"]
-        text = f"{', '.join(parts)}; {self.rounds} round(s), up to {self.attempts} cut(s)"
+        rounds = " or ".join(map(str, sorted(set(self.rounds))))
+        text = f"{', '.join(parts)}; {rounds} round(s), up to {self.attempts} cut(s)"
         return f"{text}; {self.least} epochs with one cut"
 
 
@@ -91,7 +92,7 @@ def schedule_of(settings: CompressConfig) -> Schedule:
         adapt=_first(settings.adapt_epochs, effort.adapt),
         sparsity=settings.sparsity_epochs,
         finetune=_first(settings.finetune_epochs, effort.finetune),
-        rounds=_first(settings.rounds, effort.rounds),
+        rounds=_rounds(settings, effort),
         attempts=_first(settings.attempts, effort.attempts),
         from_scratch=bool(_first(settings.from_scratch, effort.from_scratch)),
         int8=settings.int8 and effort.int8,
@@ -121,6 +122,15 @@ def schedule_of(settings: CompressConfig) -> Schedule:
         100 * factor,
     )
     return shorter
+
+
+def _rounds(settings: CompressConfig, effort: Effort) -> tuple[int, int]:
+    """Return as many as are asked for; or else the preset's, and one more after a near miss."""
+    if settings.rounds is not None:
+        return settings.rounds, settings.rounds
+    is_judged = settings.max_drop is not None and _first(settings.finetune_epochs, effort.finetune)
+    simple = settings.rewind is None
+    return effort.rounds, effort.rounds + bool(is_judged and simple)
 
 
 def _first(given: int | bool | None, preset: int) -> int:

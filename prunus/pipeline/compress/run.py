@@ -167,8 +167,14 @@ class _Job:
                 work.not_done.append("Another cut was not tried: --epochs or --hours are spent.")
             return fits
 
-        furthest, attempts = self.settings.furthest, work.schedule.attempts
-        trials = search(goal, attempts, cutter.attempt, affordable, furthest=furthest)
+        trials = search(
+            goal,
+            work.schedule.attempts,
+            cutter.attempt,
+            affordable,
+            furthest=self.settings.furthest,
+            rounds=work.schedule.rounds,
+        )
         for trial in trials:
             lost = "" if trial.drop is None else f", {trial.drop:.1f} points lost"
             word = "accepted" if trial.accepted else "not accepted"

@@ -1,7 +1,8 @@
 """Which cut is tried next: from the goal, or from twice, toward the most that may be lost.
 
 Factors are compared on a scale of ratios: between one that was good enough and one that was not,
-the next is their geometric mean.
+the next is their geometric mean. A near miss is tried again first, with the same factor and the
+same epochs, in one round of prune and fine-tune more.
 """
 
 import math
@@ -12,6 +13,8 @@ FIRST = 2.0
 STEP = 1.4
 NEAR = 1.1
 """A good cut and a bad one that are no further apart than this leave nothing to look for."""
+NEAR_MISS = 1.0
+"""Points lost beyond what may be lost that another round may bring back."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Trial:
         drop: Points lost against the fair comparison; None without one.
         accepted: Whether it lost no more than may be lost.
         rounds: Cuts that it was made in.
+        is_near_miss: Whether it lost at most NEAR_MISS more than that.
         stages: Names of the stages that made and judged it, the last two being its weights and its
             judgement.
         why: What stood in the way, where it came to nothing.
@@ -36,6 +40,7 @@ class Trial:
     drop: float | None
     accepted: bool
     rounds: int = 1
+    is_near_miss: bool = False
     stages: tuple[str, ...] = ()
     why: str = ""
 
@@ -43,25 +48,31 @@ class Trial:
 def search(
     goal: float | None,
     attempts: int,
-    attempt: Callable[[float, int], Trial],
+    attempt: Callable[[float, int, int], Trial],
     affordable: Callable[[], bool],
     *,
     furthest: bool,
+    rounds: tuple[int, int] = (1, 1),
 ) -> list[Trial]:
     """Try cuts until the goal is met, or nothing is left to look for or to spend.
 
     Args:
         goal: Factor that is asked for; None for the largest that is accepted.
         attempts: Most cuts.
-        attempt: (factor, number from 1) -> what came of it.
+        attempt: (factor, number from 1, rounds) -> what came of it.
         affordable: Whether one more fits the budget; not asked before the first.
         furthest: Go on after the goal, for the largest that is accepted.
+        rounds: In how many a factor is tried first, and at most.
     """
     trials: list[Trial] = []
-    low, high, asked = 1.0, math.inf, goal or FIRST
+    low, high, asked, number_of_rounds = 1.0, math.inf, goal or FIRST, rounds[0]
     while len(trials) < attempts and (not trials or affordable()):
-        trial = attempt(asked, len(trials) + 1)
+        trial = attempt(asked, len(trials) + 1, number_of_rounds)
         trials.append(trial)
+        if trial.is_near_miss and number_of_rounds < rounds[1]:
+            number_of_rounds += 1
+            continue
+        number_of_rounds = rounds[0]
         if trial.accepted:
             low = max(low, trial.achieved)
         else:

@@ -12,7 +12,7 @@ from prunus.pipeline.compress.search import FIRST, NEAR, STEP, Trial, best_of, s
 def detector(limit: float, asked: list[float] | None = None, ceiling: float = math.inf):  # type: ignore[no-untyped-def]
     """Return an attempt: cuts up to `limit` lose nothing that matters, none goes past `ceiling`."""
 
-    def attempt(factor: float, number: int) -> Trial:
+    def attempt(factor: float, number: int, _: int) -> Trial:
         if asked is not None:
             asked.append(factor)
         reached = min(factor, ceiling)
@@ -51,6 +51,24 @@ def test_without_a_goal_it_begins_at_twice() -> None:
     assert asked == pytest.approx([FIRST, FIRST * STEP])
 
 
+def test_a_near_miss_is_tried_again_in_one_round_more() -> None:
+    """Twice as fast loses a little too much in one round, and not in two; 2.8 times much more."""
+    asked: list[tuple[float, int]] = []
+
+    def attempt(factor: float, number: int, rounds: int) -> Trial:
+        asked.append((factor, rounds))
+        near = factor == 2.0 and rounds == 1
+        good = factor == 2.0 and rounds == 2
+        return Trial(factor, factor, 0.6, 1.5, good, rounds, near, (f"val-{number}",))
+
+    trials = search(2.0, 3, attempt, always, furthest=True, rounds=(1, 2))
+    assert asked == [(2.0, 1), (2.0, 2), (2.0 * STEP, 1)]
+    assert best_of(trials) is trials[1]
+    asked.clear()
+    search(2.0, 2, attempt, always, furthest=True)
+    assert asked == [(2.0, 1), (math.sqrt(2.0), 1)], "not where one round is all that is asked for"
+
+
 def test_what_cannot_be_afforded_is_not_tried_but_the_first_is() -> None:
     assert len(search(4.0, 5, detector(1.5), lambda: False, furthest=False)) == 1
 
@@ -61,7 +79,7 @@ def test_a_cut_that_reaches_no_further_ends_the_search() -> None:
 
 
 def test_a_cut_that_cannot_be_made_counts_as_too_much() -> None:
-    def attempt(factor: float, _: int) -> Trial:
+    def attempt(factor: float, *_: int) -> Trial:
         return Trial(factor, 1.0, None, None, accepted=False, why="no channels are left")
 
     trials = search(4.0, 3, attempt, always, furthest=False)

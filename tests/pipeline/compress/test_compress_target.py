@@ -65,9 +65,11 @@ def test_settings_that_do_not_go_together(values: dict[str, Any], message: str) 
 
 def test_effort_sets_what_is_not_said() -> None:
     plan = schedule_of(settings(effort="thorough", finetune_epochs=10))
-    assert (plan.adapt, plan.finetune, plan.rounds, plan.from_scratch) == (200, 10, 2, True)
+    assert (plan.adapt, plan.finetune, plan.rounds, plan.from_scratch) == (200, 10, (2, 2), True)
     assert not schedule_of(settings(effort="quick")).int8
-    assert schedule_of(settings(rounds=4)).rounds == 4
+    assert schedule_of(settings(rounds=4, max_drop=1)).rounds == (4, 4)
+    assert schedule_of(settings(max_drop=1)).rounds == (1, 2), "one more after a near miss"
+    assert schedule_of(settings(max_drop=1, finetune_epochs=0)).rounds == (1, 1)
 
 
 def test_the_epochs_of_a_run_are_shared_out() -> None:
