@@ -8,7 +8,6 @@ from pydantic import model_validator
 from prunus.core.config import setting
 from prunus.core.runs import RunSettings
 from prunus.pipeline.chain.reopen import ChainSettings
-from prunus.prune.config import Share
 
 
 class RecipeConfig(ChainSettings):
@@ -37,12 +36,15 @@ class DemoConfig(RunSettings):
     folder: Path = setting(
         Path("runs/demo-data"), "where the generated data set goes", "--data-folder"
     )
-    image_size: int = setting(256, "side of the images", "--img", "--imgsz", "--img-size", ge=64)
-    train_images: int = setting(240, "images to train on", ge=8)
-    adapt_epochs: int = setting(40, "epochs to train from scratch", "--epochs", ge=1)
-    sparsity_epochs: int = setting(10, "epochs of sparsity training", ge=1)
-    finetune_epochs: int = setting(40, "epochs to fine-tune the pruned model", ge=1)
-    percent: Share = setting(0.5, "share of the prunable channels to remove", gt=0, lt=1)
+    image_size: int = setting(224, "side of the images", "--img", "--imgsz", "--img-size", ge=64)
+    train_images: int = setting(200, "images to train on", ge=8)
+    adapt_epochs: int = setting(40, "epochs to train from scratch", ge=1)
+    finetune_epochs: int = setting(
+        40, "epochs to fine-tune the pruned model, and to train the dense one on", ge=1
+    )
+    speedup: float = setting(
+        2.0, "target: so many times as fast as the dense model in ONNX Runtime", gt=1
+    )
     device: str = setting("", "cpu, or a GPU's number; empty: a GPU if there is one")
     workers: int = setting(0, "processes that load images; 0: in this one", ge=0)
     seed: int = setting(0, "seed of everything random", ge=0)
