@@ -107,20 +107,6 @@ def readers_of(nodes: Iterable[NodeProto]) -> dict[str, list[NodeProto]]:
     return found
 
 
-def activations_of(node: NodeProto, constants: Collection[str]) -> list[str]:
-    """Return the tensors that a node to be quantized reads and writes, without its constants."""
-    read = node.input[:1] if node.op_type in (CONV, "Resize") else node.input
-    return [name for name in (*read, *node.output) if name not in constants]
-
-
-def constants_of(model: onnx.ModelProto) -> set[str]:
-    """Return the names of the tensors that no image changes."""
-    given = {tensor.name for tensor in model.graph.initializer}
-    return given | {
-        name for node in model.graph.node if node.op_type == "Constant" for name in node.output
-    }
-
-
 def _downstream(
     tensors: Iterable[str], readers: Mapping[str, list[NodeProto]]
 ) -> dict[str, NodeProto]:

@@ -13,8 +13,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from prunus.export.quantize.graph import CONV, activations_of, constants_of
+from prunus.export.quantize.graph import CONV
 from prunus.export.quantize.ranges import Range, scale_and_zero
+from prunus.export.quantize.rounding import rounded_tensors
 
 WEIGHT_LEVEL = 127
 """-128 is left out, so that the scale is symmetric."""
@@ -30,7 +31,7 @@ def insert(
     Args:
         model: In float.
         nodes: By name.
-        ranges: Of every tensor that these nodes read or write.
+        ranges: Of all `rounded_tensors`.
     """
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
@@ -84,10 +85,7 @@ class _Rewriting:
         self.stored: list[TensorProto] = []
         self._graph, self._chosen, self._ranges = model.graph, nodes, ranges
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
-        constants = constants_of(model)
-        self._touched = {
-            name for node in nodes.values() for name in activations_of(node, constants)
-        }
+        self._rounded = frozenset(rounded_tensors(model, nodes))
 
     def nodes(self) -> Iterator[NodeProto]:
         """Yield all nodes in order."""
@@ -97,14 +95,14 @@ class _Rewriting:
             if node.name in self._chosen and node.op_type == CONV:
                 yield from self._integer_weights(node)
             for place, name in enumerate(node.input):
-                if name in self._touched:
+                if name in self._rounded:
                     node.input[place] = f"{name}_dequantized"
             yield node
             for name in node.output:
                 yield from self._pair(name)
 
     def _pair(self, tensor: str) -> Iterator[NodeProto]:
-        if tensor not in self._touched:
+        if tensor not in self._rounded:
             return
         scale, zero = scale_and_zero(self._ranges[tensor])
         parameters = self._store(tensor, np.float32(scale), np.uint8(zero))

@@ -7,10 +7,11 @@ from onnx import NodeProto
 
 from prunus.core.errors import ExportError, suggest
 from prunus.export.quantize.collect import Maps, collect, noise_share, run_inside
-from prunus.export.quantize.graph import Plan, activations_of, constants_of, plan_of
+from prunus.export.quantize.graph import Plan, plan_of
 from prunus.export.quantize.histogram import Histogram
 from prunus.export.quantize.insert import insert
 from prunus.export.quantize.ranges import METHODS, Range
+from prunus.export.quantize.rounding import rounded_tensors
 from prunus.export.quantize.stem import fold_stem, images_of
 
 AUTO = "auto"
@@ -61,7 +62,8 @@ class CalibratedOnnx:
         self._model = fold_stem(model)
         self.plan: Plan = plan_of(self._model)
         self._looked_at: list[Maps] = []
-        histograms = collect(self._model, self._tensors(), self._keeping(calibration))
+        rounded = rounded_tensors(self._model, self.plan.nodes)
+        histograms = collect(self._model, rounded, self._keeping(calibration))
         self._heard = list(dict.fromkeys(node.output[0] for node in self.plan.head))
         self._right = list(run_inside(self._model, self._heard, self._looked_at))
         self._ranges: dict[str, dict[str, Range]] = {
@@ -97,13 +99,6 @@ class CalibratedOnnx:
             layer.name: self._noise({name: self.plan.nodes[name] for name in layer.nodes}, ranges)
             for layer in self.plan.layers
         }
-
-    def _tensors(self) -> list[str]:
-        constants = constants_of(self._model)
-        nodes = self.plan.nodes.values()
-        return list(
-            dict.fromkeys(name for node in nodes for name in activations_of(node, constants))
-        )
 
     def _keeping(self, calibration: Iterable[Maps]) -> Iterable[Maps]:
         """Yield the images, and keep few: the 1st, 2nd, 3rd, 5th, 9th … batch.
