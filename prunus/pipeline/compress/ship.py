@@ -46,9 +46,13 @@ class Shipped:
         return (self.runtime_file,) if self.int8 else (self.model.path, self.runtime_file)
 
     def ms(self, target: Target) -> float | None:
-        """Return its milliseconds in the target's runtime; None where they were not measured."""
-        key = f"{target.runtime} int8" if self.int8 else target.timing
-        return self.latency_ms.get(key)
+        """Return its milliseconds in the target's runtime; None where they were not measured.
+
+        What an INT8 file leaves in float computes in the target's precision, if that can be said.
+        """
+        int8 = f"{target.runtime} int8"
+        keys = (f"{int8} + {target.precision}", int8) if self.int8 else (target.timing,)
+        return next((self.latency_ms[key] for key in keys if key in self.latency_ms), None)
 
     def facts(self, folder: Path) -> dict[str, Any]:
         """Return what the report says of it; paths as seen from the run's folder."""

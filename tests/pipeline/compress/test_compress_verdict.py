@@ -90,6 +90,14 @@ def test_int8_stays_behind_where_float_is_better(int8: Shipped) -> None:
     assert found(2.0, int8, speedup=2, max_drop=2).ships is RESULT
 
 
+def test_what_int8_leaves_in_float_computes_in_the_precision_of_the_target() -> None:
+    times = {"openvino int8 + fp32": 5.0, "openvino int8 + bf16": 4.0}
+    int8 = replace(FAST_INT8, latency_ms=times)
+    assert int8.ms(target(runtime="openvino", runtime_precision="bf16")) == 4.0
+    assert int8.ms(target(runtime="openvino")) == 5.0
+    assert int8.ms(target()) is None
+
+
 def test_pruning_did_not_pay_where_another_is_as_fast_and_as_accurate() -> None:
     rival = model("quantized parent", 0.61, 6.0)
     finding = found(2.0, rival, speedup=2)
