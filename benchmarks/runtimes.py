@@ -1,10 +1,10 @@
 """Every runtime and precision beside torch fp32: milliseconds, memory, mAP50-95 of the very file.
 
-Run: python benchmarks/runtimes.py --assets FOLDER [--run RUN] [--out FILE]
-Official yolov5n at 640 on coco256's validation split; and, of a run of `prunus compress` on BCCD at
-320, the dense and the pruned model. INT8 files are made by `prunus quantize` from training images
-(--max-drop MAX_DROP). All contestants of a task take turns in one run of `prunus benchmark`: batch
-1, one thread; one JSON object a row.
+Run: python benchmarks/runtimes.py --assets FOLDER [--runs RUN ...] [--out FILE]
+Official yolov5n at 640 on coco256's validation split; and, of runs of `prunus compress` on BCCD at
+320, the dense model of the first and the pruned one of each. INT8 files are made by `prunus
+quantize` from training images (--max-drop MAX_DROP). All contestants of a task take turns in one
+run of `prunus benchmark`: batch 1, one thread; one JSON object a row.
 """
 
 import argparse
@@ -34,7 +34,7 @@ class Task(NamedTuple):
     runtimes: tuple[str, ...]
 
 
-def tasks(assets: Path, run: Path | None) -> Iterator[Task]:
+def tasks(assets: Path, runs: list[Path]) -> Iterator[Task]:
     """Yield what is measured."""
     data = assets / "data"
     yield Task(
@@ -44,8 +44,8 @@ def tasks(assets: Path, run: Path | None) -> Iterator[Task]:
         640,
         (*RUNTIMES, COMPILED),
     )
-    if run is not None:
-        models = (run / "dense.safetensors", run / "pruned.safetensors")
+    if runs:
+        models = (runs[0] / "dense.safetensors", *(run / "pruned.safetensors" for run in runs))
         yield Task("bccd", models, data / "bccd.yaml", 320, RUNTIMES)
 
 
@@ -58,7 +58,7 @@ def quantized(model: Path, task: Task, work: Path) -> Iterator[Path]:
             "format": name,
             "image_size": task.side,
             "max_drop": MAX_DROP,
-            "out": work / f"{task.name}-{model.stem}-{name}",
+            "out": work / f"{task.name}-{model.parent.name}-{model.stem}-{name}",
         }
         yield Path(str(quantize(parse(QuantizeConfig, values))["path"]))
 
@@ -77,20 +77,25 @@ def measure(task: Task, work: Path, repeats: int) -> list[Any]:
     }
     report: Any = benchmark(parse(BenchmarkConfig, values))
     rows: list[Any] = report["rows"]
-    return [{"task": task.name, **row, "model": Path(row["model"]).name} for row in rows]
+    return [{"task": task.name, **row, "model": label(Path(row["model"]))} for row in rows]
+
+
+def label(model: Path) -> str:
+    """Return the file with its folder, which tells the runs apart."""
+    return "/".join(model.parts[-2:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--assets", type=Path, required=True)
-    parser.add_argument("--run", type=Path, help="folder of a `prunus compress` on BCCD")
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="of `prunus compress`")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-runtimes"))
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/runtimes.jsonl"))
     arguments = parser.parse_args()
     show_log(quiet=False)
     rows = []
-    for task in tasks(arguments.assets, arguments.run):
+    for task in tasks(arguments.assets, arguments.runs):
         rows += measure(task, arguments.work, arguments.repeats)
         text = "".join(json.dumps(row) + "\n" for row in rows)
         arguments.out.write_text(text, encoding="utf-8")
