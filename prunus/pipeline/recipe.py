@@ -1,11 +1,10 @@
 """`run`: a recipe's stages one after the other, resumable, and one report."""
 
-import yaml
-
 from prunus.core.console import log
 from prunus.pipeline.chain.chain import Chain, Reached
 from prunus.pipeline.chain.recipe import read_recipe
 from prunus.pipeline.chain.reopen import open_run
+from prunus.pipeline.chain.stage import stage_lines
 from prunus.pipeline.config import RecipeConfig
 
 VERB = "run"
@@ -21,9 +20,8 @@ def run_recipe(settings: RecipeConfig) -> dict[str, object]:
     if settings.dry_run:
         assert settings.recipe is not None
         recipe = read_recipe(settings.recipe)
-        stages = [stage.to_mapping() for stage in recipe.stages]
-        log.info("%s", yaml.safe_dump(stages, sort_keys=False))
-        return {"dry_run": True, "stages": stages}
+        log.info("%s", stage_lines(recipe.stages))
+        return {"dry_run": True, "stages": [stage.to_mapping() for stage in recipe.stages]}
     run, settings = open_run(VERB, settings)
     assert settings.recipe is not None
     with run:

@@ -19,6 +19,8 @@ def test_the_demo_ends_with_the_table_the_verdict_and_the_page(
     assert said[-1] == "report: runs/compress/exp/report.html"
     assert any(line.startswith("runs/compress/exp: its report will be") for line in said[:5])
     assert any(line.startswith("No promise: ") for line in said), "eight images are too few"
+    recipe = (tmp_path / "runs/compress/exp/recipe.yaml").read_text().splitlines()
+    assert set(recipe) <= set(said), "the recipe that was run is shown"
     rows = (tmp_path / "runs/compress/exp/steps.md").read_text().splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows] == [
         "| adapted, dense",

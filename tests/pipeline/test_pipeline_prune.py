@@ -198,9 +198,36 @@ def test_a_budget_is_priced_in_the_runtime_that_is_named(
 ) -> None:
     report = cut(weights, tmp_path / "p", image_size=128, speedup=1.3, runtime=runtime)
     told = report["latency_prediction"]
-    assert told["runtime"] == runtime
+    assert (told["runtime"], told["precision"]) == (runtime, "fp32")
     assert told["predicted_speedup"] >= 1.29
     assert told["measured_ms"] > 0
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_a_budget_is_priced_and_measured_in_the_precision_that_is_named(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    opened: list[str] = []
+    open_in = RuntimeLatency._open
+
+    def listen(latency: RuntimeLatency, detector: Detector, path: Path) -> Any:
+        runner = open_in(latency, detector, path)
+        opened.append(latency._table.origin.precision)
+        return runner
+
+    monkeypatch.setattr(RuntimeLatency, "_open", listen)
+    report = cut(
+        weights, tmp_path / "p", image_size=128, speedup=1.2, runtime=runtime,
+        runtime_precision="bf16",
+    )  # fmt: skip
+    assert set(opened) == {"bf16"}
+    assert report["latency_prediction"]["precision"] == "bf16"
+    assert report["latency_prediction"]["predicted_speedup"] >= 1.19
+
+
+def test_onnx_runtime_has_no_bfloat16(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bf16: ONNX Runtime computes in float32 on a CPU\. "):
+        cut(weights, tmp_path / "p", speedup=2, runtime_precision="bf16")
 
 
 def test_a_sensitivity_file_decides_how_much_each_layer_loses(

@@ -18,7 +18,14 @@ from prunus.core.console import log
 from prunus.core.errors import ConfigError, suggest
 from prunus.core.files import read_yaml, sha256, write_text
 from prunus.core.runs import REPORT, Run, finite
-from prunus.pipeline.chain.stage import Done, Stage, check_references, known_settings, resolved
+from prunus.pipeline.chain.stage import (
+    Done,
+    Stage,
+    check_references,
+    known_settings,
+    resolved,
+    stage_lines,
+)
 from prunus.pipeline.chain.verbs import find_verb
 
 RECIPE = "recipe.yaml"
@@ -90,12 +97,11 @@ class Chain:
             raise Reached(name)
         return self.done[name]
 
-    def recipe(self) -> dict[str, Any]:
-        """Return what has run as a recipe, from which `prunus run` does the same."""
-        stages = [done.stage.to_mapping() for done in self.done.values()]
+    def recipe(self, *more: Stage) -> str:
+        """Return what has run, and more, as the YAML from which `prunus run` does the same."""
         shared = finite(self._shared)
-        assert isinstance(shared, dict)
-        return {**shared, STAGES: stages}
+        stages = [*(done.stage for done in self.done.values()), *more]
+        return f"{yaml.safe_dump(shared, sort_keys=False)}{STAGES}:\n{stage_lines(stages)}"
 
     def facts(self) -> list[dict[str, Any]]:
         """Return what a report says of the stages."""
@@ -129,10 +135,7 @@ class Chain:
 
     def _write_down(self, stage: Stage) -> None:
         """Record the stage before it begins, and forget what was recorded after it."""
-        recipe = self.recipe()
-        recipe[STAGES].append(stage.to_mapping())
-        text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-        write_text(self._run.path(RECIPE), text)
+        write_text(self._run.path(RECIPE), self.recipe(stage))
 
 
 def _recorded(path: Path) -> list[dict[str, Any]]:

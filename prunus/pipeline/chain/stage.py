@@ -4,11 +4,14 @@ A setting names such a file as `${adapt.best}`: the stage, and the place in its 
 folder is `${adapt.folder}`.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from prunus.core.errors import ConfigError, suggest
 from prunus.core.runs import finite
@@ -79,6 +82,21 @@ class Done:
             )
         recorded = Path(str(self.report["settings"]["out"]))
         return self.folder / Path(value).relative_to(recorded)
+
+
+def stage_lines(stages: Iterable[Stage]) -> str:
+    """Return a recipe's stages as YAML, a line each."""
+    dumped = (
+        yaml.safe_dump(
+            stage.to_mapping(),
+            default_flow_style=True,
+            sort_keys=False,
+            allow_unicode=True,
+            width=math.inf,
+        )
+        for stage in stages
+    )
+    return "".join(f"  - {line}" for line in dumped)
 
 
 def resolved(settings: Mapping[str, Any], done: Mapping[str, Done]) -> dict[str, Any]:

@@ -212,5 +212,6 @@ class _Job:
             recipe=RECIPE,
             **tell.facts(run, shipped, steps, rows),
         )
-        log.info("\n%s", finding.sentence(work.target))
+        log.info("\n%s, for prunus run:\n%s", RECIPE, self.chain.recipe())
+        log.info("%s", finding.sentence(work.target))
         log.info("models, %s, %s, %s: %s", tell.TABLE, tell.PICTURE, RECIPE, run.folder)

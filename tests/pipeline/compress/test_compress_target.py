@@ -9,9 +9,11 @@ from prunus.core.errors import ConfigError
 from prunus.pipeline.compress.config import CompressConfig
 from prunus.pipeline.compress.effort import schedule_of
 from prunus.pipeline.compress.target import Costs, target_of
+from prunus.prune.config import PruneConfig
 
 DENSE = Costs(ms=12.0, file_mb=8.0, params=1000, gflops=4.0)
 HALF = Costs(ms=5.0, file_mb=2.0, params=400, gflops=1.0)
+TIMED = {"runtime": "onnx", "runtime_precision": "fp32", "threads": 1}
 
 
 def settings(**values: Any) -> CompressConfig:
@@ -21,8 +23,8 @@ def settings(**values: Any) -> CompressConfig:
 @pytest.mark.parametrize(
     ("flag", "value", "factor", "reached", "budget"),
     [
-        ("speedup", 2.0, 2.0, 12 / 5, {"speedup": 2.0, "runtime": "onnx", "threads": 1}),
-        ("latency_ms", 4.0, 3.0, 12 / 5, {"speedup": 3.0, "runtime": "onnx", "threads": 1}),
+        ("speedup", 2.0, 2.0, 12 / 5, TIMED | {"speedup": 2.0}),
+        ("latency_ms", 4.0, 3.0, 12 / 5, TIMED | {"speedup": 3.0}),
         ("flops", 0.5, 2.0, 4.0, {"flops": 0.5}),
         ("params", 0.25, 4.0, 2.5, {"params": 0.25}),
         ("size_mb", 2.0, 4.0, 4.0, {"params": 0.25}),
@@ -37,6 +39,12 @@ def test_every_target_is_a_factor(
     assert asked == pytest.approx(factor)
     assert target.measured(DENSE, HALF) == pytest.approx(reached)
     assert target.budget(factor) == pytest.approx(budget)
+
+
+def test_a_cut_is_priced_in_the_precision_of_the_target() -> None:
+    target = target_of(settings(speedup=2, runtime="openvino", runtime_precision="bf16"))
+    assert target.budget(2.0)["runtime_precision"] == "bf16"
+    parse(PruneConfig, {"weights": "w.pt", **target.budget(2.0)})
 
 
 def test_without_a_target_it_is_twice_as_fast() -> None:
