@@ -37,11 +37,18 @@ class RuntimeLatency:
         dense_ms: Measured, of the detector as it is.
     """
 
-    def __init__(self, detector: Detector, runtime: str, side: int, threads: int) -> None:
-        """Measure the detector and the prices of its layers (cached from run to run)."""
+    def __init__(
+        self, detector: Detector, runtime: str, side: int, threads: int, precision: str = "fp32"
+    ) -> None:
+        """Measure the detector and the prices of its layers (cached from run to run).
+
+        Raises:
+            ExportError: The runtime is not installed, or does not compute in this precision.
+        """
         self._runtime, self._side, self._threads = runtime, side, threads
+        self._precision = precision
         self._layers = self._layers_of(detector)
-        self._table = measure(self._layers, runtime, threads=threads)
+        self._table = measure(self._layers, runtime, threads=threads, precision=precision)
         log.info("latency table: %s", self._table.describe())
         self.dense_ms = self.measure({"dense": detector})["dense"]
         self._line = correction(self._table, [(self._layers, self.dense_ms)])
@@ -79,7 +86,7 @@ class RuntimeLatency:
         )
 
     def measure(self, detectors: Mapping[str, Detector]) -> dict[str, float]:
-        """Return milliseconds of each, measured in turn, in this runtime."""
+        """Return milliseconds of each, measured in turn, in this runtime and precision."""
         shape = (1, 3, self._side, self._side)
         image = torch.randint(0, 256, shape, dtype=torch.uint8)
         with ExitStack() as stack:
@@ -97,10 +104,10 @@ class RuntimeLatency:
     def _open(self, detector: Detector, path: Path) -> Runner:
         backend = BACKENDS[self._runtime]
         if backend.write is None:
-            return TorchRunner(fuse(detector), torch.device("cpu"), "fp32")
+            return TorchRunner(fuse(detector), torch.device("cpu"), self._precision)
         file = path.with_suffix(backend.suffix)
         backend.write(detector, file, Form((self._side, self._side)))
-        return backend.open(file, device="cpu", precision="fp32", threads=self._threads)
+        return backend.open(file, device="cpu", precision=self._precision, threads=self._threads)
 
 
 def _efficient(costs: Costs, table: ChannelTable) -> dict[str, tuple[int, ...]]:

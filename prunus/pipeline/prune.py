@@ -88,7 +88,11 @@ class _Job:
         self.latency: RuntimeLatency | None = None
         if settings.latency_ms or settings.speedup:
             self.latency = RuntimeLatency(
-                self.detector, settings.runtime, self.side, settings.threads
+                self.detector,
+                settings.runtime,
+                self.side,
+                settings.threads,
+                settings.runtime_precision,
             )
 
     def judge(self, detector: Detector) -> dict[str, Any]:
@@ -327,14 +331,16 @@ def _check_prediction(
     measured = job.latency.measure({"before": job.detector, "after": smaller})
     facts: dict[str, object] = {
         "runtime": job.settings.runtime,
+        "precision": job.settings.runtime_precision,
         "predicted_speedup": job.latency.dense_ms / after,
         "measured_speedup": measured["before"] / measured["after"],
         "predicted_ms": after,
         "measured_ms": measured["after"],
     }
     log.info(
-        "%s: predicted %.2fx (%.2f ms), measured %.2fx (%.2f ms)",
+        "%s %s: predicted %.2fx (%.2f ms), measured %.2fx (%.2f ms)",
         facts["runtime"],
+        facts["precision"],
         facts["predicted_speedup"],
         after,
         facts["measured_speedup"],

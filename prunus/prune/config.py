@@ -27,6 +27,19 @@ DECIDED_BY_A_PLAN = (
 )
 
 
+def check_runtime_precision(runtime: str, precision: str) -> None:
+    """Check that a runtime computes in a precision.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if precision == "bf16" and runtime == "onnx":
+        raise ValueError(
+            "--runtime-precision bf16: ONNX Runtime computes in float32 on a CPU. Take "
+            "--runtime openvino."
+        )
+
+
 class PruneConfig(RunSettings):
     """What to remove, and how it is judged."""
 
@@ -52,6 +65,7 @@ class PruneConfig(RunSettings):
     runtime: Literal["onnx", "openvino", "torch"] = setting(
         "onnx", "runtime that --latency-ms and --speedup are measured in"
     )
+    runtime_precision: Literal["fp32", "bf16"] = setting("fp32", "what that runtime computes in")
     threads: int = setting(1, "threads of that runtime", ge=1)
     criterion: str = setting(
         "auto",
@@ -116,6 +130,11 @@ class PruneConfig(RunSettings):
             raise ValueError(
                 f"--repair {self.repair_again}: looks at training images. Give --data."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _runtime_has_precision(self) -> "PruneConfig":
+        check_runtime_precision(self.runtime, self.runtime_precision)
         return self
 
     @property

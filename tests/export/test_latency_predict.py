@@ -1,5 +1,6 @@
 """From layers to a network: the line, by hand."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -8,7 +9,7 @@ from prunus.core.errors import ExportError
 from prunus.export.latency.cache import Origin
 from prunus.export.latency.lanes import Lane
 from prunus.export.latency.predict import Correction, Layers, correction, layers_ms, predict
-from prunus.export.latency.runtimes import Runtime
+from prunus.export.latency.runtimes import Precision, Runtime
 from prunus.export.latency.table import LatencyTable
 from prunus.model.layers import LayerShape
 
@@ -16,14 +17,16 @@ CONV = LayerShape("conv", (3, 3), (1, 1), (1, 1), (1, 1), 1, (20, 20), "SiLU")
 ROW = Runtime(
     "Fake",
     lambda: "1",
-    lambda *_, **__: [],
     lambda _, i, o, __: Lane("", i, o),
-    share_in_layers=0.25,
+    {
+        "fp32": Precision(lambda *_, **__: [], share_in_layers=0.25),
+        "bf16": Precision(lambda *_, **__: [], share_in_layers=0.5),
+    },
 )
-"""A quarter of what the layers do not explain shrinks with them."""
+"""A quarter of what the layers do not explain shrinks with them, in bfloat16 a half."""
 
 TABLE = LatencyTable(
-    Origin("fake", "1", 1, {"processor": "abacus", "cores": 1}),
+    Origin("fake", "1", "fp32", 1, {"processor": "abacus", "cores": 1}),
     datetime.now(timezone.utc),
     ROW,
     16,
@@ -45,6 +48,12 @@ def test_the_dense_network_alone_fixes_the_line_with_the_runtimes_share() -> Non
     assert line == Correction(factor=1.1, rest_ms=3.0)
     assert predict(TABLE, network(50, 50), line) == pytest.approx(14)
     assert predict(TABLE, network(20, 30), line) == pytest.approx(5 * 1.1 + 3)
+
+
+def test_the_share_is_that_of_the_precision() -> None:
+    half = replace(TABLE, origin=replace(TABLE.origin, precision="bf16"))
+    line = correction(half, [(network(50, 50), 14.0)])
+    assert line == Correction(factor=1.2, rest_ms=2.0)
 
 
 def test_a_second_network_makes_the_line_its_own() -> None:

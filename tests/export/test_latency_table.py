@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from prunus.core.errors import ExportError
 from prunus.export.latency import cache as stored
 from prunus.export.latency.lanes import UNALIGNED, Lane, candidates, rounded_up, unaligned
 from prunus.export.latency.prices import between, price
-from prunus.export.latency.runtimes import Runtime, Widths
+from prunus.export.latency.runtimes import Precision, Runtime, Widths
 from prunus.export.latency.table import LatencyTable, measure
 from prunus.export.latency.timing import quiet_ms, time_in_turn
 from prunus.export.latency.widths import efficient_widths
@@ -34,7 +35,15 @@ class Fake:
 
     def __init__(self, version: str = "1.0") -> None:
         self.timed: list[tuple[LayerShape, Widths]] = []
-        self.row = Runtime("Fake", lambda: version, self.time_layers, self.lane, 0.5)
+        self.row = Runtime(
+            "Fake",
+            lambda: version,
+            self.lane,
+            {
+                "fp32": Precision(self.time_layers, 0.5),
+                "bf16": Precision(self.time_in_half, 0.5),
+            },
+        )
 
     def time_layers(
         self, shape: LayerShape, points: Sequence[Widths], *, threads: int, rounds: int
@@ -46,6 +55,13 @@ class Fake:
             for point, factor in zip(points, factors, strict=True)
         ]
 
+    def time_in_half(
+        self, shape: LayerShape, points: Sequence[Widths], *, threads: int, rounds: int
+    ) -> list[list[float]]:
+        """A third of the time."""
+        timed = self.time_layers(shape, points, threads=threads, rounds=rounds)
+        return [[ms / 3 for ms in times] for times in timed]
+
     @staticmethod
     def lane(shape: LayerShape, inputs: int, outputs: int, vector: int) -> Lane:
         if shape.groups == DEPTHWISE:
@@ -55,7 +71,7 @@ class Fake:
         return Lane("", rounded_up(inputs, vector), rounded_up(outputs, vector))
 
     def table(
-        self, folder: Path, *layers: tuple[LayerShape, int, int], **changes: int
+        self, folder: Path, *layers: tuple[LayerShape, int, int], **changes: Any
     ) -> LatencyTable:
         named = {str(number): layer for number, layer in enumerate(layers)}
         return measure(named, "fake", cache=folder, runtimes={"fake": self.row}, **changes)
@@ -134,7 +150,7 @@ def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
     assert large.timed and not set(large.timed) & set(small.timed)
 
 
-@pytest.mark.parametrize("change", ["machine", "version", "threads"])
+@pytest.mark.parametrize("change", ["machine", "version", "threads", "precision"])
 def test_prices_of_another_origin_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -142,9 +158,23 @@ def test_prices_of_another_origin_are_ignored(
     other = Fake("2.0" if change == "version" else "1.0")
     if change == "machine":
         monkeypatch.setattr(stored, "this_machine", lambda: {"processor": "abacus", "cores": 1})
-    other.table(tmp_path, (CONV, 32, 32), threads=2 if change == "threads" else 1)
+    changes = {"threads": {"threads": 2}, "precision": {"precision": "bf16"}}
+    other.table(tmp_path, (CONV, 32, 32), **changes.get(change, {}))
     assert other.timed
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_each_precision_has_its_own_prices(tmp_path: Path) -> None:
+    for _ in ("measured", "from the cache"):
+        full = Fake().table(tmp_path, (CONV, 32, 32))
+        half = Fake().table(tmp_path, (CONV, 32, 32), precision="bf16")
+        assert full.ms(CONV, 32, 32) == pytest.approx(3 * half.ms(CONV, 32, 32), abs=1e-5)
+    assert (full.origin.precision, half.origin.precision) == ("fp32", "bf16")
+
+
+def test_a_precision_that_a_runtime_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"ONNX Runtime computes in fp32, not in bf16\. Ask for"):
+        measure({}, "onnx", precision="bf16", cache=tmp_path)
 
 
 def test_a_damaged_cache_is_measured_again(
@@ -164,12 +194,12 @@ def test_the_cache_lies_where_the_user_keeps_caches(
 ) -> None:
     monkeypatch.setenv("PRUNUS_CACHE", str(tmp_path))
     measure({"a": (CONV, 16, 16)}, "fake", runtimes={"fake": Fake().row})
-    assert len(list((tmp_path / "latency").glob("fake-1-*.json"))) == 1
+    assert len(list((tmp_path / "latency").glob("fake-fp32-1-*.json"))) == 1
 
 
 def test_the_description_names_machine_and_age(tmp_path: Path) -> None:
     table = Fake().table(tmp_path, (CONV, 16, 16))
-    assert table.describe().startswith("Fake 1.0, 1 thread, ")
+    assert table.describe().startswith("Fake 1.0 fp32, 1 thread, ")
     assert str(table.origin.machine["processor"]) in table.describe()
     assert table.describe().endswith("prices, measured just now")
     later = table.created + timedelta(days=3, hours=2)

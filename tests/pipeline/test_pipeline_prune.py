@@ -1,7 +1,7 @@
 """`prune` on files: budgets, dry runs, blocks, a sensitivity file, and what the report says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,14 @@ import torch
 from prunus.core.config import parse
 from prunus.core.errors import ConfigError, PruningError
 from prunus.data import loader
+from prunus.export.backends import opening
+from prunus.export.engines import Engine, Options, start_engine
+from prunus.export.latency.table import LatencyTable, measure
 from prunus.model.cost import count_flops, count_parameters
 from prunus.model.detector import Detector
+from prunus.model.runner import TorchRunner
 from prunus.pipeline import images as images_module
+from prunus.pipeline import latency as latency_module
 from prunus.pipeline.images import DetectorImages
 from prunus.pipeline.latency import RuntimeLatency
 from prunus.pipeline.prune import prune
@@ -208,19 +213,27 @@ def test_a_budget_is_priced_and_measured_in_the_precision_that_is_named(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
 ) -> None:
     opened: list[str] = []
-    open_in = RuntimeLatency._open
 
-    def listen(latency: RuntimeLatency, detector: Detector, path: Path) -> Any:
-        runner = open_in(latency, detector, path)
-        opened.append(latency._table.origin.precision)
-        return runner
+    def make(detector: Detector, device: torch.device, precision: str) -> TorchRunner:
+        opened.append(precision)
+        return TorchRunner(detector, device, precision)
 
-    monkeypatch.setattr(RuntimeLatency, "_open", listen)
+    def start(name: str, content: Sequence[bytes], options: Options) -> Engine:
+        opened.append(options.precision)
+        return start_engine(name, content, options)
+
+    def price(*arguments: Any, **options: Any) -> LatencyTable:
+        opened.append(options["precision"])
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(latency_module, "TorchRunner", make)
+    monkeypatch.setattr(opening, "start_engine", start)
+    monkeypatch.setattr(latency_module, "measure", price)
     report = cut(
         weights, tmp_path / "p", image_size=128, speedup=1.2, runtime=runtime,
         runtime_precision="bf16",
     )  # fmt: skip
-    assert set(opened) == {"bf16"}
+    assert opened == ["bf16"] * 4, "the table; the dense model; both, to check the prediction"
     assert report["latency_prediction"]["precision"] == "bf16"
     assert report["latency_prediction"]["predicted_speedup"] >= 1.19
 

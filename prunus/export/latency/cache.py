@@ -1,4 +1,4 @@
-"""Measured prices on disk: one JSON file per machine, runtime with version, and thread count.
+"""Measured prices on disk: one JSON file per machine, runtime with version, precision and threads.
 
 Another machine's prices have another name, so they are never read. A damaged file counts as none.
 """
@@ -31,11 +31,13 @@ class Origin:
         machine: Its `MACHINE_KEYS`.
         runtime: A name in RUNTIMES.
         version: Of the runtime.
+        precision: That it computed in.
         threads: That the runtime computed with.
     """
 
     runtime: str
     version: str
+    precision: str
     threads: int
     machine: Mapping[str, object]
 
@@ -61,7 +63,7 @@ def this_machine() -> dict[str, object]:
 def cache_file(folder: Path, origin: Origin) -> Path:
     identity = json.dumps(_identity(origin), sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    return folder / f"{origin.runtime}-{origin.threads}-{digest}.json"
+    return folder / f"{origin.runtime}-{origin.precision}-{origin.threads}-{digest}.json"
 
 
 def read(folder: Path, origin: Origin) -> Stored:
@@ -112,6 +114,7 @@ def _identity(origin: Origin) -> dict[str, object]:
     return {
         "runtime": origin.runtime,
         "version": origin.version,
+        "precision": origin.precision,
         "threads": origin.threads,
         "machine": dict(origin.machine),
     }

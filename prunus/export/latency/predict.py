@@ -45,7 +45,7 @@ def correction(table: LatencyTable, measured: Sequence[tuple[Layers, float]]) ->
     """Return the line through whole networks that were measured in the table's runtime.
 
     Args:
-        table: Of the same runtime, machine and threads.
+        table: Of the same runtime, precision, machine and threads.
         measured: Networks with their milliseconds; the first one is the dense one. That one alone
             will do: the runtime's usual share of what its layers do not explain is then taken to
             shrink with them. A second, narrower one makes the line this network's own.
@@ -62,7 +62,7 @@ def correction(table: LatencyTable, measured: Sequence[tuple[Layers, float]]) ->
         if factor > 0 and rest >= 0:
             return Correction(float(factor), float(rest))
     beyond = max(0.0, float(whole[0] - alone[0]))
-    share = table.runtime.share_in_layers
+    share = table.runtime.precisions[table.origin.precision].share_in_layers
     rest_ms = (1 - share) * beyond
     return Correction(float((whole[0] - rest_ms) / alone[0]), rest_ms)
 

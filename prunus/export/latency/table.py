@@ -1,9 +1,13 @@
-"""`LatencyTable`: what a layer costs at any widths, measured once per machine and runtime."""
+"""`LatencyTable`: what a layer costs at any widths, measured once per machine and runtime.
+
+One table is of one precision: layers that gain much by bfloat16 are another cut than in float32.
+"""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -48,7 +52,7 @@ class LatencyTable:
     """Prices of layers with their activations, of one runtime on one machine.
 
     Attributes:
-        origin: Machine, runtime, version and threads.
+        origin: Machine, runtime, version, precision and threads.
         created: When the oldest price was measured.
         runtime: How this runtime's cost goes.
         vector: Channels that it blocks together.
@@ -100,11 +104,11 @@ class LatencyTable:
         return efficient_widths(lambda width: self.ms(shape, inputs, width), outputs, saving=saving)
 
     def describe(self, now: datetime | None = None) -> str:
-        """Return runtime, machine, size and age in one line."""
+        """Return runtime, precision, machine, size and age in one line."""
         count = sum(len(prices) for lanes in self.shelves.values() for prices in lanes.values())
         machine, threads = self.origin.machine, self.origin.threads
         return (
-            f"{self.runtime.title} {self.origin.version}, {threads} thread"
+            f"{self.runtime.title} {self.origin.version} {self.origin.precision}, {threads} thread"
             f"{'' if threads == 1 else 's'}, {machine['processor']}, {machine['cores']} cores: "
             f"{count} prices, measured {_age((now or datetime.now(timezone.utc)) - self.created)}"
         )
@@ -125,6 +129,7 @@ def measure(
     runtime: str,
     *,
     threads: int = 1,
+    precision: str = "fp32",
     cache: Path | None = None,
     runtimes: Mapping[str, Runtime] | None = None,
 ) -> LatencyTable:
@@ -136,21 +141,25 @@ def measure(
         shapes: By any name: shape, dense channels in, dense channels out.
         runtime: A name in RUNTIMES.
         threads: That the runtime computes with.
+        precision: That it computes in: fp32 or bf16.
         cache: Folder of the cache; None for this user's.
         runtimes: Another table than RUNTIMES.
 
     Raises:
-        ExportError: Unknown runtime, or one that is not installed.
+        ExportError: Unknown runtime, one that is not installed, or that has not this precision.
         PrunusError: The cache cannot be written.
     """
     row = runtimes[runtime] if runtimes is not None else find_runtime(runtime)
+    time_layers = row.in_precision(precision).time_layers
     folder = cache_folder() / "latency" if cache is None else cache
-    origin = stored.Origin(runtime, row.version(), threads, stored.this_machine())
+    origin = stored.Origin(runtime, row.version(), precision, threads, stored.this_machine())
     kept = stored.read(folder, origin)
     vector = vector_width()
     missing = _missing(_grids(shapes.values(), row, vector), kept.shelves)
     if missing:
-        _fill(kept.shelves, missing, row, threads)
+        _fill(
+            kept.shelves, missing, partial(time_layers, threads=threads, rounds=ROUNDS), row.title
+        )
         stored.write(folder, origin, kept)
     return LatencyTable(origin, kept.created, row, vector, kept.shelves)
 
@@ -198,8 +207,8 @@ def _missing(
 def _fill(
     shelves: stored.Shelves,
     missing: Mapping[LayerShape, Sequence[Lane]],
-    runtime: Runtime,
-    threads: int,
+    time_points: Callable[[LayerShape, Sequence[Widths]], list[list[float]]],
+    title: str,
 ) -> None:
     """Time what is missing, all of it in each sweep, and put the quiet times on the shelves."""
     jobs = [
@@ -209,10 +218,9 @@ def _fill(
         for batch in _batches(shape, lanes)
     ]
     times_ms: dict[tuple[LayerShape, Lane], list[float]] = {}
-    for shape, batch in track(jobs, f"timing layers in {runtime.title}"):
+    for shape, batch in track(jobs, f"timing layers in {title}"):
         points = [_timed(shape, lane) for lane in batch]
-        timed = runtime.time_layers(shape, points, threads=threads, rounds=ROUNDS)
-        for lane, times in zip(batch, timed, strict=True):
+        for lane, times in zip(batch, time_points(shape, points), strict=True):
             times_ms.setdefault((shape, lane), []).extend(times)
     for (shape, lane), times in times_ms.items():
         lanes = shelves.setdefault(shape.label(), {})

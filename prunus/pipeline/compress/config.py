@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from prunus.core.config import setting
 from prunus.pipeline.chain.reopen import ChainSettings
-from prunus.prune.config import Share
+from prunus.prune.config import Share, check_runtime_precision
 
 Positive = Annotated[float, Field(gt=0)]
 TARGETS = ("speedup", "latency_ms", "flops", "params", "size_mb", "percent")
@@ -170,9 +170,5 @@ class CompressConfig(ChainSettings):
             raise ValueError("--rewind and --low-rank go together in one round only: --rounds 1.")
         if self.rewind is not None and self.rewind > (self.adapt_epochs or self.rewind):
             raise ValueError("--rewind: the adaptation has no such epoch. Give an earlier one.")
-        if self.runtime_precision == "bf16" and self.runtime == "onnx":
-            raise ValueError(
-                "--runtime-precision bf16: ONNX Runtime computes in float32 on a CPU. Take "
-                "--runtime openvino."
-            )
+        check_runtime_precision(self.runtime, self.runtime_precision)
         return self

@@ -89,7 +89,12 @@ class Target:
     def budget(self, factor: float) -> dict[str, Any]:
         """Return the settings of `prune` that remove so much."""
         if self.is_time:
-            return {"speedup": factor, "runtime": self.runtime, "threads": self.threads}
+            return {
+                "speedup": factor,
+                "runtime": self.runtime,
+                "runtime_precision": self.precision,
+                "threads": self.threads,
+            }
         if self.kind == "percent":
             return {"percent": 1 - 1 / factor}
         return {"flops" if self.kind == "flops" else "params": 1 / factor}

@@ -2,9 +2,12 @@
 
 A branch begins with a feed, which writes the layer's input as the layer before it would: just
 before, and in the layout that the runtime likes. It ends in a mean over space, which keeps any
-layout and gives little to write. What lies between is the price. Nodes are named `feed<number>`,
-`layer<number>` and `layer<number>.mean`, so that a runtime's profile can be read; activations that
-ONNX Runtime takes apart by itself are written in parts, or their parts would have no names.
+layout and gives little to write. What lies between is the price. Where the network goes on after
+the layer, so does the branch after its mean, with one product; neither is priced.
+
+Nodes are named `feed<number>`, `layer<number>` and `layer<number>.mean`, so that a runtime's
+profile can be read; activations that ONNX Runtime takes apart by itself are written in parts, or
+their parts would have no names.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,13 +45,21 @@ def mean_name(number: int) -> str:
 
 
 def build(
-    shape: LayerShape, points: Sequence[tuple[int, int]]
+    shape: LayerShape, points: Sequence[tuple[int, int]], *, goes_on: bool = False
 ) -> tuple[bytes, dict[str, NDArray[np.float32]]]:
-    """Return a serialised model with one branch per (channels in, out), and what to feed it."""
+    """Return a serialised model with one branch per (channels in, out), and what to feed it.
+
+    Args:
+        shape: Of the layer.
+        points: Its channels in and out, per branch.
+        goes_on: Whether a product follows each mean. OpenVINO leaves in float32 what comes after
+            the last product, and so a layer that nothing follows would write float32.
+    """
     random = np.random.default_rng(0)
     sources: dict[str, NDArray[np.float32]] = {}
     nodes: Nodes = []
     weights: list[onnx.TensorProto] = []
+    ends = []
     for number, (inputs, outputs) in enumerate(points):
         name, feed = branch_name(number), feed_name(number)
         fed = _is_fed(shape, inputs)
@@ -62,7 +73,11 @@ def build(
         nodes += _layer(shape, feed, name, inputs)
         nodes += _ACTIVATIONS[shape.activation](f"{name}.raw", f"{name}.out", name)
         nodes.append(_mean(shape, f"{name}.out", mean_name(number)))
-    return _model(nodes, sources, weights, len(points)).SerializeToString(), sources
+        ends.append(f"{name}.next" if goes_on else mean_name(number))
+        if goes_on:
+            weights.append(_next_weight(shape, outputs, f"{name}.next.weight"))
+            nodes.append(_next(shape, mean_name(number), f"{name}.next"))
+    return _model(nodes, sources, weights, ends).SerializeToString(), sources
 
 
 def _feed(number: int, source: str, weight: str) -> onnx.NodeProto:
@@ -77,16 +92,13 @@ def _model(
     nodes: Nodes,
     sources: dict[str, NDArray[np.float32]],
     weights: list[onnx.TensorProto],
-    count: int,
+    ends: Sequence[str],
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "layers",
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, a.shape) for k, a in sources.items()],
-        [
-            helper.make_tensor_value_info(mean_name(n), TensorProto.FLOAT, None)
-            for n in range(count)
-        ],
+        [helper.make_tensor_value_info(end, TensorProto.FLOAT, None) for end in ends],
         weights,
     )
     opsets = [helper.make_opsetid("", OPSET)]
@@ -139,6 +151,17 @@ def _mean(shape: LayerShape, source: str, target: str) -> onnx.NodeProto:
     if shape.kind == "linear":
         return helper.make_node("ReduceMax", [source], [target], name=target, keepdims=1)
     return helper.make_node("GlobalAveragePool", [source], [target], name=target)
+
+
+def _next(shape: LayerShape, source: str, target: str) -> onnx.NodeProto:
+    """Return a product of the mean: that of all numbers, or of each channel's."""
+    kind = "Gemm" if shape.kind == "linear" else "Conv"
+    return helper.make_node(kind, [source, f"{target}.weight"], [target], name=target)
+
+
+def _next_weight(shape: LayerShape, outputs: int, name: str) -> onnx.TensorProto:
+    size = (1, 1) if shape.kind == "linear" else (1, outputs, *(1 for _ in shape.kernel))
+    return numpy_helper.from_array(np.full(size, WEIGHT_SCALE, np.float32), name)
 
 
 def _one(operator: str, **attributes: Any) -> Callable[[str, str, str], Nodes]:

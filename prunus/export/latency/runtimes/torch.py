@@ -1,6 +1,7 @@
-"""Layers in eager torch, float32: the module, then its activation in place, as in a fused network.
+"""Layers in eager torch: the module, then its activation in place, as in a fused network.
 
-The input is written just before each call: in a network it comes hot from the layer before.
+All is as `prunus.model.runner` has it: channels last, and in bfloat16 the weights are cast in each
+call. The input is written just before each call: in a network it comes hot from the layer before.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunus.core.device import autocast
 from prunus.export.benchmark import torch_threads
 from prunus.export.latency.lanes import Lane, rounded_up
 from prunus.export.latency.timing import clock_for
@@ -19,6 +21,11 @@ CONVOLUTIONS: dict[str, tuple[Any, ...]] = {
     "transposed": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
 }
 WARMUP = 1
+FEWEST_FED = 4
+"""Layers with fewer input channels read images, which are float32."""
+CPU = torch.device("cpu")
+IMAGES = 4
+"""Dimensions of what a two-dimensional convolution reads."""
 
 
 def version() -> str:
@@ -40,14 +47,27 @@ def lane(shape: LayerShape, inputs: int, outputs: int, vector: int) -> Lane:
 
 
 def time_layers(
-    shape: LayerShape, points: Sequence[tuple[int, int]], *, threads: int, rounds: int
+    shape: LayerShape,
+    points: Sequence[tuple[int, int]],
+    *,
+    threads: int,
+    rounds: int,
+    precision: str,
 ) -> list[list[float]]:
-    """Time a layer at several widths; see `runtimes.TimeLayers`."""
-    inputs = {width: _input(shape, width) for width, _ in points}
+    """Time a layer at several widths; see `runtimes.TimeLayers`.
+
+    Args:
+        shape: Of the layer.
+        points: Its channels in and out.
+        threads: To compute with.
+        rounds: Calls.
+        precision: fp32 or bf16.
+    """
+    inputs = {width: _input(shape, width, precision) for width, _ in points}
     calls = [(_module(shape, *point), inputs[point[0]]) for point in points]
     clock = clock_for(threads)
     times_ms: list[list[float]] = [[] for _ in points]
-    with torch_threads(threads), torch.inference_mode():
+    with torch_threads(threads), torch.inference_mode(), autocast(CPU, precision):
         for number in range(-WARMUP, rounds):
             for (module, x), times in zip(calls, times_ms, strict=True):
                 x.mul_(1.0)
@@ -58,14 +78,16 @@ def time_layers(
     return times_ms
 
 
-def _input(shape: LayerShape, inputs: int) -> Tensor:
+def _input(shape: LayerShape, inputs: int, precision: str) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     size = (
         (*shape.size_hw, inputs)
         if shape.kind == "linear"
         else (shape.batch, inputs, *shape.size_hw)
     )
-    return torch.rand(size, generator=generator)
+    half = precision == "bf16" and inputs >= FEWEST_FED
+    x = torch.rand(size, generator=generator).to(torch.bfloat16 if half else torch.float32)
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == IMAGES else x
 
 
 def _module(shape: LayerShape, inputs: int, outputs: int) -> nn.Module:
@@ -83,6 +105,8 @@ def _module(shape: LayerShape, inputs: int, outputs: int) -> nn.Module:
             dilation=shape.dilation,
             groups=inputs if shape.groups == DEPTHWISE else shape.groups,
         )
+    if len(shape.kernel) == IMAGES - 2:
+        layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not shape.activation:
         return layer.eval()
     activation: nn.Module = getattr(nn, shape.activation)()
