@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from prunus.cli.compress import status
 from prunus.core.config import parse
 from prunus.core.errors import ExportError
 from prunus.pipeline.chain.stage import Done, Stage
@@ -120,3 +121,12 @@ def test_nothing_is_promised_of_too_few_images() -> None:
 def test_what_was_not_timed_has_no_factor() -> None:
     with pytest.raises(ExportError, match="no row of result in onnx fp32"):
         found(2.0, speedup=2, result=model("result", 0.61, None))
+
+
+@pytest.mark.parametrize(("met", "code"), [(True, 0), (None, 0), (False, 1)])
+def test_the_exit_code_says_that_the_target_is_not_met(met: bool | None, code: int) -> None:
+    assert status({"verdict": {"met": met}}) == code
+
+
+def test_a_run_that_was_stopped_on_request_has_not_failed() -> None:
+    assert status({"stopped_after": "adapt", "stages": []}) == 0
