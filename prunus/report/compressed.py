@@ -49,17 +49,20 @@ class Compressed:
                     return model
         return None
 
+    def named_by_the_verdict(self, key: str) -> Model | None:
+        """Return the model whose name stands at a key of the verdict."""
+        name = text(self.verdict.get(key))
+        return next((model for model in self.models if name and model.name == name), None)
+
     @property
     def fair(self) -> Model | None:
-        """Return what pruning is judged against: the dense model trained as long, or else dense."""
-        return self.of_role(LONGER, PARENT)
+        """Return what pruning is judged against: the best dense model that the epochs made."""
+        return self.named_by_the_verdict("fair") or self.of_role(LONGER, PARENT)
 
     @property
     def result(self) -> Model | None:
-        """Return what is shipped: the model that the verdict names, which may be the INT8 one."""
-        named = text(self.verdict.get("ships"))
-        named_ones = (model for model in self.models if named and model.name == named)
-        return next(named_ones, self.of_role(RESULT))
+        """Return what is shipped, which may be the INT8 one."""
+        return self.named_by_the_verdict("ships") or self.of_role(RESULT)
 
     @property
     def pair(self) -> tuple[Model, Model] | None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from prunus.core.errors import ConfigError
 from prunus.report import page as pages
-from prunus.report.blocks import Table
+from prunus.report.blocks import Paragraph, Table
 from prunus.report.compressed import Compressed
 from prunus.report.judged import float_twin
 from prunus.report.page import MOST_BYTES, write_comparison, write_report
@@ -76,6 +76,16 @@ def test_against_the_fair_comparator_by_hand(run: Path) -> None:
     assert table.rows[2][1].detail == "0.565 to 0.665"
     assert table.rows[2][2].mood == "good"
     assert table.marked == [2]
+
+
+def test_the_verdict_says_which_dense_model_is_the_fair_one(run: Path) -> None:
+    """Training for as long may have made it worse; then the parent is what counts."""
+    verdict_facts = json.loads((run / "report.json").read_text())["verdict"]
+    compressed = change(run, verdict={**verdict_facts, "fair": "dense"})
+    assert compressed.fair is not None
+    assert compressed.fair.name == "dense"
+    (words, *_) = [block for block in models(compressed) if isinstance(block, Paragraph)]
+    assert "which as many extra epochs as the pruned one got did not make better" in words.text
 
 
 def test_the_steps_show_what_came_between(run: Path, tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ class Subject:
 
     Attributes:
         dense: The adapted model.
-        fair: The one that the drop is counted from.
-        teacher: The best dense one, for the fine-tune.
+        fair: The one that the drop is counted from: the best dense one that the same epochs make.
         options: Verbs that change a cut before its fine-tune, each with its settings; they were
             seen to make the runtime faster.
         gain: How many times as fast they make the dense model.
@@ -32,9 +31,13 @@ class Subject:
 
     dense: Model
     fair: Model | None
-    teacher: Model
     options: tuple[tuple[str, dict[str, Any]], ...] = ()
     gain: float = 1.0
+
+    @property
+    def teacher(self) -> Model:
+        """Return the best dense model, which the fine-tune imitates."""
+        return self.fair or self.dense
 
 
 @dataclass(frozen=True)

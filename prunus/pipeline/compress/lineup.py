@@ -15,12 +15,14 @@ class Sides:
 
     Attributes:
         dense: The adapted model.
-        fair: The one that the drop is counted from; `dense` itself where nothing is trained on.
+        longer: It, trained on for as long as the pruned one; `dense` itself for no epochs.
+        fair: The better one of the two, which the drop is counted from.
         result: The pruned one.
         drop: Points that it lost against `fair`.
     """
 
     dense: Model
+    longer: Model | None
     fair: Model | None
     result: Model
     drop: float | None
@@ -29,8 +31,8 @@ class Sides:
 def line_up(work: Work, run: Run, sides: Sides, *, has_test: bool) -> list[Shipped]:
     """Ship and measure them: the dense ones first, then INT8, the result last."""
     dense = [sides.dense]
-    if sides.fair is not None and sides.fair is not sides.dense:
-        dense.append(sides.fair)
+    if sides.longer is not None and sides.longer is not sides.dense:
+        dense.append(sides.longer)
     shipped = [place(work, run, model) for model in (*dense, *_comparators(work, sides.result))]
     pruned = place(work, run, sides.result)
     extra = list(_int8(work, run, sides)) if work.schedule.int8 else []

@@ -99,9 +99,9 @@ class _Job:
         """Adapt, compare, cut, ship, tell."""
         log.info("%s", self.work.schedule.sentence())
         dense, adapted = self._dense()
-        fair = self._longer(dense)
-        teacher = max((m for m in (dense, fair) if m), key=lambda model: model.map50_95)
-        subject = with_options(self.work, Subject(dense, fair, teacher))
+        longer = self._longer(dense)
+        fair = max(dense, longer, key=lambda model: model.map50_95) if longer else None
+        subject = with_options(self.work, Subject(dense, fair))
         goal = self._goal(dense)
         trials = self._search(goal, Cutter(self.work, subject, adapted))
         chosen = best_of(trials)
@@ -110,7 +110,7 @@ class _Job:
         result = self._result(chosen)
         is_trained = self.chain.done[chosen.stages[-2]].stage.verb == "train"
         steps = tell.between(self.chain, self.work, chosen.stages) if is_trained else []
-        sides = Sides(dense, fair, result, chosen.drop)
+        sides = Sides(dense, longer, fair, result, chosen.drop)
         shipped = line_up(self.work, self.run, sides, has_test=self.has_test)
         reached, judge = chosen.achieved, None if fair is None else fair.name
         finding = find(self.work.target, goal, reached, shipped, judge, self.doubts)

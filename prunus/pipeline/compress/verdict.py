@@ -22,7 +22,8 @@ class Finding:
     Attributes:
         ships: The result, in float or in INT8.
         factor: How many times as fast, small or cheap the result is.
-        drop: Points of mAP50-95 lost against the fair comparison; None without one.
+        fair: Name of the model that the drop is counted from; None for no drop.
+        drop: Points of mAP50-95 lost against it.
         interval: 95 % of the resampled drops lie between these.
         doubts: Why nothing can be promised.
         better: A comparator that is as fast and as accurate as the result, if there is one.
@@ -31,6 +32,7 @@ class Finding:
 
     ships: Shipped
     factor: float
+    fair: str | None
     drop: float | None
     interval: tuple[float, float] | None
     doubts: tuple[str, ...]
@@ -47,6 +49,7 @@ class Finding:
         return {
             "met": self.is_met,
             "ships": self.ships.model.name,
+            "fair": self.fair,
             "paid": self.paid,
             "sentence": self.sentence(target),
             "factor": self.factor,
@@ -119,7 +122,7 @@ def find(
     met = fast_enough and _within(drop, target) and factor > 1
     better = _better(ships, [by_role[role] for role in COMPARED if role in by_role], target)
     interval = None if judge is None else _interval(ships)
-    return Finding(ships, factor, drop, interval, doubts, better, None if doubts else met)
+    return Finding(ships, factor, fair, drop, interval, doubts, better, None if doubts else met)
 
 
 def _fastest(by_role: Mapping[str, Shipped], fair: Shipped | None, target: Target) -> Shipped:

@@ -10,7 +10,7 @@ from prunus.report.wording import between, count, decimal, gflops, plural, point
 
 ROLES = {
     PARENT: "dense parent",
-    LONGER: "fair comparator",
+    LONGER: "trained as long",
     RESULT: "pruned, in float",
     "scratch": "trained from scratch",
     "smaller": "next smaller model",
@@ -75,6 +75,8 @@ def _words(run: Compressed) -> str:
     words = f"Changes, in points of mAP50-95, are against {fair.name}"
     if fair.role == LONGER:
         words += ", the dense model trained for as many extra epochs as the pruned one got"
+    elif run.of_role(LONGER):
+        words += ", which as many extra epochs as the pruned one got did not make better"
     else:
         words += (
             "; a dense model with as many extra epochs was not trained, so they flatter pruning"
