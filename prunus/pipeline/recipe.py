@@ -1,6 +1,7 @@
 """`run`: a recipe's stages one after the other, resumable, and one report."""
 
 from prunus.core.console import log
+from prunus.core.errors import ConfigError, suggest
 from prunus.pipeline.chain.chain import Chain, Reached
 from prunus.pipeline.chain.recipe import read_recipe
 from prunus.pipeline.chain.reopen import open_run
@@ -27,6 +28,7 @@ def run_recipe(settings: RecipeConfig) -> dict[str, object]:
     with run:
         recipe = read_recipe(settings.recipe)
         run.add_input("recipe", settings.recipe)
+        _check_until(settings.until, [stage.name for stage in recipe.stages])
         chain = Chain(run, recipe.shared, redo_from=settings.redo_from, until=settings.until)
         try:
             for stage in recipe.stages:
@@ -36,3 +38,11 @@ def run_recipe(settings: RecipeConfig) -> dict[str, object]:
             return {"stopped_after": str(stage_name), "stages": chain.facts()}
         run.report["stages"] = chain.facts()
         return run.finish()
+
+
+def _check_until(name: str | None, known: list[str]) -> None:
+    if name is not None and name not in known:
+        raise ConfigError(
+            f"--until: the recipe has no stage '{name}'.{suggest(name, known)} It has "
+            f"{', '.join(known)}."
+        )

@@ -127,13 +127,13 @@ class Compressed:
         return records(self.source.report.get("trials"))
 
     @property
-    def accepted_trial(self) -> Record | None:
-        """Return the trial whose model is shipped: the last one that was accepted."""
-        return next((one for one in reversed(self.trials) if one.get("accepted") is True), None)
+    def chosen_trial(self) -> Record | None:
+        """Return the trial whose model is shipped."""
+        return next((one for one in self.trials if one.get("chosen") is True), None)
 
     def prunings(self) -> list[Source]:
         """Return the stages that cut what is shipped, in order; else the last one that cut."""
-        named = set(texts((self.accepted_trial or {}).get("stages")))
+        named = set(texts((self.chosen_trial or {}).get("stages")))
         meant = [
             stage
             for line, stage in self.source.stages

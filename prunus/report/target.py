@@ -37,7 +37,7 @@ def reached(run: Compressed, kind: str) -> float | None:
     if kind in FACTS:
         own, other = (model.figure(FACTS[kind]) for model in (result, fair))
         return None if own is None or not other else own / other
-    trial = run.accepted_trial
+    trial = run.chosen_trial
     return None if trial is None else number(trial.get("achieved"))
 
 

@@ -79,6 +79,31 @@ def test_it_stops_goes_on_and_redoes(orchard: Path, weights: Path, tmp_path: Pat
     assert third["02-cut.old1"] == first["02-cut"], "what was finished is set aside, not lost"
 
 
+def test_a_recipe_of_stages_alone_stops_and_goes_on(weights: Path, tmp_path: Path) -> None:
+    zeros = {"verb": "sparsify", "amount": 0.2}
+    stages = [{"stage": "a", "weights": str(weights), **zeros}, {"stage": "b", "weights": "${a.weights}", **zeros}]  # fmt: skip  # noqa: E501
+    folder, recipe = tmp_path / "run", written(tmp_path, {"stages": stages})
+    with pytest.raises(ConfigError, match=r"--until: the recipe has no stage 'c'\. .*It has a, b"):
+        go(tmp_path / "bad", recipe, until="c")
+    assert go(folder, recipe, until="a")["stopped_after"] == "a"
+    assert len(go(folder)["stages"]) == 2
+    assert (folder / "report.json").is_file()
+    assert go(folder, redo_from="a", until="a")["stopped_after"] == "a"
+    assert not (folder / "report.json").exists(), "what is not finished any more has no report"
+
+
+def test_a_default_may_be_said_or_not() -> None:
+    stage = Stage("cut", "prune", {"weights": "w.pt", "speedup": 2.0})
+    entry = stage.to_mapping()
+    assert stage.is_what(entry)
+    assert stage.is_what({**entry, "runtime_precision": "fp32"}), "a default of today"
+    assert Stage("cut", "prune", {**stage.settings, "threads": 1}).is_what(entry)
+    assert not stage.is_what({**entry, "runtime_precision": "bf16"})
+    assert not stage.is_what({**entry, "speedup": 2.1})
+    assert not stage.is_what({key: entry[key] for key in ("stage", "verb", "weights")})
+    assert not stage.is_what({**entry, "stage": "other"})
+
+
 def test_a_stage_that_was_killed_begins_anew(orchard: Path, weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     recipe = written(tmp_path, cut_and_judge(orchard, weights))

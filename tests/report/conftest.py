@@ -189,7 +189,7 @@ def _report(data: Path, stages: tuple[str, ...]) -> dict[str, object]:
             {"asked": 3.0, "achieved": 2.9, "rounds": 1, "map50_95": 0.55, "drop": 7.0,
              "accepted": False, "stages": []},
             {"asked": 2.0, "achieved": 2.0, "rounds": 2, "map50_95": 0.615, "drop": 0.5,
-             "accepted": True, "stages": ["prune", "finetune"]},
+             "accepted": True, "chosen": True, "stages": ["prune", "finetune"]},
         ],
         "options": [{"option": "low rank", "accepted": False, "why": "slower"}],
         "stages": [

@@ -189,7 +189,7 @@ def test_only_the_cuts_of_what_is_shipped_count(run: Path) -> None:
     line = {"folder": "09-prune", "name": "prune-2", "verb": "prune"}
     stages = [*report["stages"], line]
     assert [one.name for one in change(run, stages=stages).prunings()] == ["03-prune"]
-    trials = [{"accepted": True, "stages": ["prune-2"]}]
+    trials = [{"accepted": True, "chosen": True, "stages": ["prune-2"]}]
     assert [one.name for one in change(run, trials=trials).prunings()] == ["09-prune"]
     assert [one.name for one in change(run, trials=[]).prunings()] == ["09-prune"]
 

@@ -7,6 +7,8 @@ upper one costs.
 
 from typing import NamedTuple
 
+FEWEST_FED = 4
+"""Layers with fewer input channels read images, which are float32: nothing is before them."""
 UNALIGNED = "unaligned"
 """The lane of widths that fall out of a runtime's fast layout; measured on a coarser grid."""
 

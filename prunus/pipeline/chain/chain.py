@@ -91,7 +91,7 @@ class Chain:
         number = len(self.done) + 1
         folder = self._run.path(f"{number:02d}-{name}")
         entry = self._before[number - 1] if number <= len(self._before) else None
-        self._as_before &= entry == stage.to_mapping() and name != self._redo_from
+        self._as_before &= entry is not None and stage.is_what(entry) and name != self._redo_from
         self.done[name] = Done(stage, folder, self._report(stage, folder))
         if name == self._until:
             raise Reached(name)
@@ -101,7 +101,8 @@ class Chain:
         """Return what has run, and more, as the YAML from which `prunus run` does the same."""
         shared = finite(self._shared)
         stages = [*(done.stage for done in self.done.values()), *more]
-        return f"{yaml.safe_dump(shared, sort_keys=False)}{STAGES}:\n{stage_lines(stages)}"
+        head = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True) if shared else ""
+        return f"{head}{STAGES}:\n{stage_lines(stages)}"
 
     def facts(self) -> list[dict[str, Any]]:
         """Return what a report says of the stages."""
@@ -134,7 +135,11 @@ class Chain:
         return verb(settings)
 
     def _write_down(self, stage: Stage) -> None:
-        """Record the stage before it begins, and forget what was recorded after it."""
+        """Record the stage before it begins, and forget what was recorded after it.
+
+        A run that was finished is not any more: its report goes.
+        """
+        self._run.path(REPORT).unlink(missing_ok=True)
         write_text(self._run.path(RECIPE), self.recipe(stage))
 
 

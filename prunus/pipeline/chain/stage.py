@@ -42,6 +42,19 @@ class Stage:
         assert isinstance(plain, dict)
         return {"stage": self.name, "verb": self.verb, **plain}
 
+    def is_what(self, recorded: Mapping[str, Any]) -> bool:
+        """Return whether a recipe's entry says the same; what is a default may be said or not."""
+        own = self.to_mapping()
+        if (recorded.get("stage"), recorded.get("verb")) != (self.name, self.verb):
+            return False
+        fields = VERBS[self.verb].settings.model_fields
+        usual = finite({name: field.default for name, field in fields.items()})
+        assert isinstance(usual, dict)
+        return all(
+            own.get(name, usual.get(name)) == recorded.get(name, usual.get(name))
+            for name in {*own, *recorded}
+        )
+
 
 @dataclass(frozen=True)
 class Done:
@@ -60,6 +73,11 @@ class Done:
     def file(self, place: str) -> str:
         """Return the reference to one of its files, for a later stage's settings."""
         return f"${{{self.stage.name}.{place}}}"
+
+    @property
+    def main(self) -> str:
+        """Return the place of the file that a later stage goes on from: its verb's first."""
+        return find_verb(self.stage.verb, self.stage.name).files[0]
 
     def path(self, place: str) -> Path:
         """Return where one of its files lies now, also when the run has been moved.

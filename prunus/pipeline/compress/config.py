@@ -163,12 +163,10 @@ class CompressConfig(ChainSettings):
             raise ValueError(f"give one target, not {' and '.join(given)}.")
         only_added = self.resume is not None and self.data is None
         if self.furthest and self.max_drop is None and not only_added:
-            raise ValueError("--furthest: how far is decided by --max-drop. Give it.")
+            raise ValueError("--furthest: how far is decided by --max-drop, which is not given.")
         if self.max_drop is not None and not self.longer:
             raise ValueError("--max-drop: is judged against --longer. Leave --no-longer out.")
         if self.rewind is not None and self.low_rank is not None and self.rounds != 1:
             raise ValueError("--rewind and --low-rank go together in one round only: --rounds 1.")
-        if self.rewind is not None and self.rewind > (self.adapt_epochs or self.rewind):
-            raise ValueError("--rewind: the adaptation has no such epoch. Give an earlier one.")
         check_runtime_precision(self.runtime, self.runtime_precision)
         return self

@@ -8,12 +8,13 @@ from prunus.core.console import log
 from prunus.core.errors import PruningError
 from prunus.pipeline.chain.stage import FOLDER, Done
 from prunus.pipeline.compress.search import NEAR_MISS, Trial
-from prunus.pipeline.compress.target import CLOSE_ENOUGH
 from prunus.pipeline.compress.work import Model, Work
 
 MOST_CUTS = 3
 """Cuts for one factor: predictions are right within a tenth, so the second one mostly fits."""
 LEAST_CUT = 1.02
+MOST = 1.1
+"""A cut that goes further than asked by more than this is made again: it would lose for nothing."""
 SAVED = "epoch{}.safetensors"
 
 
@@ -65,15 +66,15 @@ class Cutter:
         except PruningError as error:
             log.warning("attempt %d: %s", number, error)
             return Trial(factor, 1.0, None, None, accepted=False, why=str(error))
-        name = f"pruned-{number}"
         fair = self._subject.fair
-        place = "best" if made.stage.verb == "train" else "weights"
-        judged = work.judge(name, made.file(place), beside=None if fair is None else fair.val)
+        beside = None if fair is None else fair.val
+        judged = work.judge(f"pruned-{number}", made.file(made.main), beside=beside)
         found = float(judged.report["metrics"]["map50_95"])
         drop = None if fair is None else 100 * (fair.map50_95 - found)
         limit = work.target.max_drop
         over = 0.0 if limit is None else math.inf if drop is None else drop - limit
         stages = tuple(name for name in work.chain.done if name not in before)
+        at_work = made.stage.name, judged.stage.name
         return Trial(
             factor,
             achieved,
@@ -82,25 +83,23 @@ class Cutter:
             over <= 0,
             rounds,
             0 < over <= NEAR_MISS,
-            (*stages[:-1], made.stage.name, judged.stage.name),
+            stages,
+            *at_work,
         )
 
     def _in_rounds(self, factor: float, number: int, rounds: int) -> tuple[Done, float]:
         schedule = self._work.schedule
-        start, place, achieved = self._subject.dense.file, "best", 1.0
+        start, achieved = self._subject.dense.file, 1.0
         made: Done | None = None
         self._plans = []
         for part in range(1, rounds + 1):
             name = str(number) if rounds == 1 else f"{number}-{part}"
-            if schedule.sparsity:
-                epochs = _part(schedule.sparsity, part, rounds)
+            if epochs := _part(schedule.sparsity, part, rounds):
                 start = self._sparse(start, name, epochs, first=part == 1)
             cut = self._cut(start, factor ** (part / rounds), achieved, name)
             achieved, epochs = cut.factor, _part(schedule.finetune, part, rounds)
-            made, place = cut.made, "weights"
-            if epochs:
-                made, place = self._finetune(cut.made, name, epochs), "best"
-            start = made.file(place)
+            made = self._finetune(cut.made, name, epochs) if epochs else cut.made
+            start = made.file(made.main)
         assert made is not None
         return made, achieved
 
@@ -130,7 +129,7 @@ class Cutter:
                 f"time-{stage}", self._subject.dense.file, made.file("weights")
             )
             reached = target.measured(dense, costs)
-            if reached is None or reached >= goal * CLOSE_ENOUGH or number == MOST_CUTS:
+            if reached is None or goal <= reached <= goal * MOST or number == MOST_CUTS:
                 break
             log.info("%s: %s asked, %.3f measured", stage, f"{goal:.3f}", reached)
             asked *= goal / reached

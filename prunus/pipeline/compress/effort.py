@@ -28,6 +28,7 @@ class Effort:
     int8: bool = True
 
 
+TRAININGS = ("adapt", "sparsity", "finetune")
 EFFORTS = {
     "quick": Effort(adapt=40, finetune=50, int8=False),
     "normal": Effort(adapt=100, finetune=150, attempts=3),
@@ -47,7 +48,8 @@ class Schedule:
         attempts: Targets that are tried, at most.
         from_scratch: Whether the pruned shape is trained from fresh weights as well.
         int8: Whether models are quantized.
-        comparisons: How many dense models are trained on, as long as the pruned one.
+        longer: Whether the dense model is trained on, for as long as the pruned one.
+        smaller: Whether a smaller dense model is trained from the start.
         limit: Epochs of all trainings together, if there is a limit.
     """
 
@@ -58,7 +60,8 @@ class Schedule:
     attempts: int
     from_scratch: bool
     int8: bool
-    comparisons: int
+    longer: bool
+    smaller: bool
     limit: int | None
 
     @property
@@ -67,10 +70,19 @@ class Schedule:
         return self.sparsity + self.finetune
 
     @property
+    def whole(self) -> int:
+        """Return the epochs of a pruned model, from the start."""
+        return self.adapt + self.extra
+
+    @property
+    def afterwards(self) -> int:
+        """Return the epochs of what is trained when the cut has been chosen."""
+        return (self.from_scratch + self.smaller) * self.whole
+
+    @property
     def least(self) -> int:
         """Return the epochs of a run with one attempt."""
-        whole = self.adapt + self.extra
-        return whole + self.comparisons * self.extra + self.from_scratch * whole
+        return self.whole + self.longer * self.extra + self.afterwards
 
     def sentence(self) -> str:
         parts = [f"adapt {self.adapt} epochs"]
@@ -85,7 +97,7 @@ def schedule_of(settings: CompressConfig) -> Schedule:
     """Return what `--effort` plans, changed by the flags that say more, within `--epochs`.
 
     Raises:
-        ConfigError: `--epochs` are too few for one of each.
+        ConfigError: `--epochs` are too few for one of each, or the adaptation for `--rewind`.
     """
     effort = EFFORTS[settings.effort]
     plan = Schedule(
@@ -96,13 +108,25 @@ def schedule_of(settings: CompressConfig) -> Schedule:
         attempts=_first(settings.attempts, effort.attempts),
         from_scratch=bool(_first(settings.from_scratch, effort.from_scratch)),
         int8=settings.int8 and effort.int8,
-        comparisons=int(settings.longer) + int(settings.smaller is not None),
+        longer=settings.longer,
+        smaller=settings.smaller is not None,
         limit=settings.epochs,
     )
     if plan.adapt == 0 and settings.cfg:
         raise ConfigError(
             "--adapt-epochs: 0 epochs make nothing of --cfg. Give some, or --weights."
         )
+    plan = _within_limit(plan, settings.effort)
+    if settings.rewind is not None and settings.rewind > plan.adapt:
+        raise ConfigError(
+            f"--rewind {settings.rewind}: the adaptation has {plan.adapt} epochs. Give an earlier "
+            "one."
+        )
+    return plan
+
+
+def _within_limit(plan: Schedule, effort: str) -> Schedule:
+    """Shorten every training alike, where one cut would take more than `--epochs`."""
     if plan.limit is None or plan.least <= plan.limit:
         return plan
     factor = plan.limit / plan.least
@@ -112,12 +136,12 @@ def schedule_of(settings: CompressConfig) -> Schedule:
         sparsity=int(plan.sparsity * factor),
         finetune=int(plan.finetune * factor),
     )
-    if 0 in (shorter.finetune, shorter.adapt or not plan.adapt):
+    if any(getattr(plan, name) and not getattr(shorter, name) for name in TRAININGS):
         raise ConfigError(f"--epochs {plan.limit}: too few. Give more, or fewer comparisons.")
     log.warning(
         "--epochs %d: %s effort would take %d, so each training is shortened to %.0f %%",
         plan.limit,
-        settings.effort,
+        effort,
         plan.least,
         100 * factor,
     )

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from prunus.core.runs import Run
 from prunus.pipeline.chain.stage import Done
 from prunus.pipeline.compress.ship import Shipped, place, quantized, timed
 from prunus.pipeline.compress.work import Model, Work
+
+INT8_MAY_LOSE = 1.0
+"""Points of mAP50-95, where no --max-drop says how many."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,26 @@ def line_up(work: Work, run: Run, sides: Sides, *, has_test: bool) -> list[Shipp
 
 def _comparators(work: Work, result: Model) -> Iterator[Model]:
     """Train what might do the job without pruning."""
-    schedule, smaller = work.schedule, work.settings.smaller
-    epochs = schedule.adapt + schedule.extra
+    wanted: list[tuple[str, str, dict[str, Any]]] = []
+    smaller = work.settings.smaller
     if smaller is not None:
-        done = work.train("smaller", epochs, weights=str(smaller))
-        yield work.model("smaller", "smaller", f"{smaller.stem}, dense", done)
-    if schedule.from_scratch:
-        done = work.train("scratch", epochs, weights=result.file, fresh=True)
-        yield work.model("scratch", "scratch", "pruned shape, from scratch", done)
+        wanted.append(("smaller", f"{smaller.stem}, dense", {"weights": str(smaller)}))
+    if work.schedule.from_scratch:
+        fresh = {"weights": result.file, "fresh": True}
+        wanted.append(("scratch", "pruned shape, from scratch", fresh))
+    for name, step, values in wanted:
+        if not work.affordable(work.schedule.whole):
+            work.not_done.append(f"Not trained: {step}. --epochs or --hours are spent.")
+            continue
+        done = work.train(name, work.schedule.whole, **values)
+        yield work.model(name, name, step, done)
 
 
 def _int8(work: Work, run: Run, sides: Sides) -> Iterator[Shipped]:
     """Quantize the dense and the pruned model for the target's runtime."""
-    limit = 1.0 if work.target.max_drop is None else work.target.max_drop
-    spent = 0.0 if work.target.max_drop is None else max(sides.drop or 0.0, 0.0)
+    limit, spent = work.target.max_drop, sides.drop or 0.0
+    if limit is None:
+        limit, spent = INT8_MAY_LOSE, 0.0
     beside = None if sides.fair is None else sides.fair.val
     for model, points in ((sides.dense, limit), (sides.result, limit - spent)):
         entry = quantized(work, run, model, points, beside)

@@ -1,14 +1,15 @@
 """`compress`: weights, data and a target in; a smaller detector and the proof out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from prunus.core.config import parse
 from prunus.core.console import log
-from prunus.core.errors import PruningError
+from prunus.core.errors import ConfigError, PruningError
 from prunus.core.runs import Run
 from prunus.data.index import build_index
 from prunus.data.spec import read_data
+from prunus.export.latency.runtimes import find_runtime
 from prunus.pipeline.chain.chain import RECIPE, Chain, Reached
 from prunus.pipeline.chain.reopen import open_run
 from prunus.pipeline.chain.stage import Done
@@ -20,10 +21,11 @@ from prunus.pipeline.compress.lineup import Sides, line_up
 from prunus.pipeline.compress.options import with_options
 from prunus.pipeline.compress.search import Trial, best_of, search
 from prunus.pipeline.compress.ship import Shipped
-from prunus.pipeline.compress.target import target_of
+from prunus.pipeline.compress.target import DEFAULT_SPEEDUP, target_of
 from prunus.pipeline.compress.verdict import Finding, doubts_of, find
 from prunus.pipeline.compress.work import Model, Work
 from prunus.pipeline.sweep.best import best_of_sweep
+from prunus.prune.criteria import find_criterion
 from prunus.report.page import write_report
 
 VERB = "compress"
@@ -42,8 +44,8 @@ def compress(settings: CompressConfig) -> dict[str, object]:
         ConfigError: The settings leave too few epochs, or there is nothing to go on with.
     """
     if settings.resume is None:
-        schedule_of(settings)  # its errors come before a folder is made
         settings = with_best_of_sweep(settings)
+        check(settings)
     run, settings = open_run(VERB, settings)
     log.info("%s: its report will be %s", run.folder, run.path(PAGE))
     with run:
@@ -53,21 +55,47 @@ def compress(settings: CompressConfig) -> dict[str, object]:
         except Reached as stage:
             log.info("stopped after %s. Go on: prunus compress --resume %s", stage, run.folder)
             return {"stopped_after": str(stage), "stages": job.chain.facts()}
+        if settings.until is not None:
+            log.warning("--until %s: no such stage came, so it went to the end", settings.until)
         report = run.finish()
     write_report(run.folder, run.path(PAGE))
     log.info("report: %s", run.path(PAGE))
     return report
 
 
+def check(settings: CompressConfig) -> None:
+    """See before a folder is made, or an epoch spent, what cannot go well.
+
+    Raises:
+        PruningError: There is no such criterion.
+        ExportError: The runtime is not installed.
+        ConfigError: The settings leave too few epochs.
+    """
+    find_criterion(settings.criterion, None)
+    runtime = find_runtime(settings.runtime)
+    runtime.version()
+    runtime.in_precision(settings.runtime_precision)
+    schedule_of(settings)
+
+
 def with_best_of_sweep(settings: CompressConfig) -> CompressConfig:
     """Return the settings with how the best trial of `--from-sweep` cut, if there is one.
 
     Raises:
-        ConfigError: The sweep has no trial that reaches the target.
+        ConfigError: The sweep has no trial that reaches the target, or cannot tell, or what it
+            decides is given as well.
     """
     if settings.from_sweep is None:
         return settings
-    best = best_of_sweep(settings.from_sweep, speedup=settings.speedup, flops=settings.flops)
+    twice = [name for name in FROM_SWEEP if name in settings.model_fields_set]
+    if twice:
+        flag = twice[0].replace("_", "-")
+        raise ConfigError(f"--{flag}: --from-sweep says already. Leave one of them out.")
+    target = target_of(settings)
+    if target.kind not in ("speedup", "flops"):
+        raise ConfigError("--from-sweep: goes with --speedup or --flops, which a sweep can tell.")
+    wish = {target.kind: target.goal or DEFAULT_SPEEDUP}
+    best = best_of_sweep(settings.from_sweep, **wish)
     assert best.point is not None
     values = {key: value for key, value in vars(best.point).items() if key in FROM_SWEEP}
     log.info("%s: %s", settings.from_sweep, best.point)
@@ -99,22 +127,23 @@ class _Job:
         """Adapt, compare, cut, ship, tell."""
         log.info("%s", self.work.schedule.sentence())
         dense, adapted = self._dense()
+        goal = self._goal(dense)
         longer = self._longer(dense)
         fair = max(dense, longer, key=lambda model: model.map50_95) if longer else None
         subject = with_options(self.work, Subject(dense, fair))
-        goal = self._goal(dense)
         trials = self._search(goal, Cutter(self.work, subject, adapted))
         chosen = best_of(trials)
         if chosen is None:
             raise PruningError(f"nothing could be cut: {trials[-1].why}")
         result = self._result(chosen)
-        is_trained = self.chain.done[chosen.stages[-2]].stage.verb == "train"
+        is_trained = self.chain.done[chosen.made].stage.verb == "train"
         steps = tell.between(self.chain, self.work, chosen.stages) if is_trained else []
         sides = Sides(dense, longer, fair, result, chosen.drop)
         shipped = line_up(self.work, self.run, sides, has_test=self.has_test)
         reached, judge = chosen.achieved, None if fair is None else fair.name
         finding = find(self.work.target, goal, reached, shipped, judge, self.doubts)
-        self._tell(finding, trials, shipped, steps)
+        told = [{**asdict(trial), "chosen": trial is chosen} for trial in trials]
+        self._tell(finding, told, shipped, steps)
 
     def _dense(self) -> tuple[Model, Done | None]:
         """Train the dense model on the data; without epochs, take the weights as they are."""
@@ -162,7 +191,7 @@ class _Job:
         work = self.work
 
         def affordable() -> bool:
-            fits = work.affordable(work.schedule.finetune)
+            fits = work.affordable(work.schedule.extra, owed=work.schedule.afterwards)
             if not fits:
                 work.not_done.append("Another cut was not tried: --epochs or --hours are spent.")
             return fits
@@ -183,16 +212,15 @@ class _Job:
 
     def _result(self, chosen: Trial) -> Model:
         """Return the chosen trial's model, which has been judged."""
-        made, judged = (self.chain.done[name] for name in chosen.stages[-2:])
-        is_trained = made.stage.verb == "train"
-        place = "best" if is_trained else "weights"
-        step = "fine-tuned, pruned" if is_trained else "pruned"
-        return Model("pruned", "result", step, made.file(place), made.path(place), judged)
+        made, judged = self.chain.done[chosen.made], self.chain.done[chosen.judged]
+        step = "fine-tuned, pruned" if made.stage.verb == "train" else "pruned"
+        file, path = made.file(made.main), made.path(made.main)
+        return Model("pruned", "result", step, file, path, judged)
 
     def _tell(
         self,
         finding: Finding,
-        trials: Sequence[Trial],
+        trials: Sequence[Mapping[str, object]],
         shipped: Sequence[Shipped],
         steps: Sequence[Model],
     ) -> None:
@@ -205,7 +233,7 @@ class _Job:
         run.report.update(
             target=work.target.facts(),
             verdict=finding.facts(work.target),
-            trials=[asdict(trial) for trial in trials],
+            trials=trials,
             options=work.options,
             stages=self.chain.facts(),
             not_done=work.not_done,

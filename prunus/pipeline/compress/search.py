@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from prunus.pipeline.compress.target import CLOSE_ENOUGH
+
 FIRST = 2.0
 STEP = 1.4
 NEAR = 1.1
@@ -29,8 +31,9 @@ class Trial:
         accepted: Whether it lost no more than may be lost.
         rounds: Cuts that it was made in.
         is_near_miss: Whether it lost at most NEAR_MISS more than that.
-        stages: Names of the stages that made and judged it, the last two being its weights and its
-            judgement.
+        stages: Names of all that was done for it.
+        made: Name of the stage whose weights they are.
+        judged: Name of the stage that judged them.
         why: What stood in the way, where it came to nothing.
     """
 
@@ -42,6 +45,8 @@ class Trial:
     rounds: int = 1
     is_near_miss: bool = False
     stages: tuple[str, ...] = ()
+    made: str = ""
+    judged: str = ""
     why: str = ""
 
 
@@ -77,7 +82,7 @@ def search(
             low = max(low, trial.achieved)
         else:
             high = min(high, max(trial.achieved, NEAR) if trial.stages else asked)
-        met = trial.accepted and goal is not None and trial.achieved >= goal * 0.98
+        met = trial.accepted and goal is not None and trial.achieved >= goal * CLOSE_ENOUGH
         stuck = trial.accepted and trial.achieved < asked * 0.9
         if (met and not furthest) or stuck or high <= low * NEAR:
             break

@@ -31,6 +31,7 @@ class Shipped:
         latency_ms: By runtime and precision.
         file_mb: Of the file for the runtime.
         int8: Whether that file computes in 8 bits; the weights are then those it was made from.
+        loses_too_much: Whether quantizing alone costs more than it may.
     """
 
     model: Model
@@ -39,6 +40,7 @@ class Shipped:
     latency_ms: dict[str, float] = field(default_factory=dict)
     file_mb: float = 0.0
     int8: bool = False
+    loses_too_much: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -122,7 +124,7 @@ def quantized(
     lost = POINTS * (model.map50_95 - int8.map50_95)
     accepted = bool(done.report["within_max_drop"])
     work.decide(title, accepted=accepted, why=f"{lost:.1f} points lost by it, {points:.1f} allowed")
-    return Shipped(int8, file, int8=True)
+    return Shipped(int8, file, int8=True, loses_too_much=not accepted)
 
 
 def _in_8_bits(work: Work, model: Model, points: float) -> Done:

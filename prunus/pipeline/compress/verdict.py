@@ -11,6 +11,14 @@ from prunus.pipeline.compress.target import CLOSE_ENOUGH, Target
 
 IMAGES_OF_A_CLASS = 20
 """Training images of a class, on average, below which figures of a data set say little."""
+ASKED = {
+    "speedup": "{:g}x",
+    "latency_ms": "{:g} ms",
+    "flops": "{:.0%}",
+    "params": "{:.0%}",
+    "size_mb": "{:g} MB",
+    "percent": "{:.0%}",
+}
 COMPARED = ("smaller", "quantized parent", "scratch")
 """Roles of models that might do the job without pruning."""
 
@@ -62,7 +70,7 @@ class Finding:
         """Return the verdict in one sentence."""
         lost = "" if self.drop is None else f", {self._lost()}"
         precision = "INT8" if self.ships.int8 else None
-        asked = f" ({target.goal:g}x asked)" if target.kind == "speedup" and target.goal else ""
+        asked = "" if target.goal is None else f" ({ASKED[target.kind].format(target.goal)} asked)"
         reached = f"{target.describe(self.factor, precision)}{asked}{lost}"
         if self.better is not None:
             return (
@@ -128,7 +136,7 @@ def find(
 def _fastest(by_role: Mapping[str, Shipped], fair: Shipped | None, target: Target) -> Shipped:
     """Return INT8 where it is faster than float and loses no more than may be lost."""
     result, int8 = by_role["result"], by_role.get("quantized result")
-    if int8 is None or not _within(_drop(int8, fair), target):
+    if int8 is None or int8.loses_too_much or not _within(_drop(int8, fair), target):
         return result
     float_ms, int8_ms = result.ms(target), int8.ms(target)
     return int8 if float_ms and int8_ms and int8_ms < float_ms else result

@@ -142,18 +142,23 @@ class Work:
             )
         return [_costs(row) for row in rows]
 
-    def affordable(self, epochs: int) -> bool:
-        """Return whether a training of so many epochs fits `--epochs` and `--hours`."""
+    def affordable(self, epochs: int, owed: int = 0) -> bool:
+        """Return whether so many epochs fit `--epochs` and `--hours`.
+
+        Args:
+            epochs: Of what is to be trained now.
+            owed: Of what has to be trained afterwards.
+        """
         trainings = [d.report for d in self.chain.done.values() if d.stage.verb == "train"]
         spent = sum(int(report["epochs"]) for report in trainings)
         limit = self.schedule.limit
-        if limit is not None and spent + epochs > limit:
+        if limit is not None and spent + epochs + owed > limit:
             return False
         if self.settings.hours is None:
             return True
         seconds = sum(float(done.report["seconds"]) for done in self.chain.done.values())
         each = sum(float(report["training_seconds"]) for report in trainings) / max(spent, 1)
-        return seconds + epochs * each <= self.settings.hours * SECONDS_PER_HOUR
+        return seconds + (epochs + owed) * each <= self.settings.hours * SECONDS_PER_HOUR
 
 
 def _costs(row: Mapping[str, Any]) -> Costs:

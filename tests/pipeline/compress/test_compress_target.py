@@ -62,7 +62,6 @@ def test_without_a_target_it_is_twice_as_fast() -> None:
         ({"cfg": "yolov5n"}, "give either --weights FILE, or --cfg NAME"),
         ({"data": None}, "--data: is needed"),
         ({"rewind": 2, "low_rank": 0.5}, "go together in one round only"),
-        ({"rewind": 9, "adapt_epochs": 5}, "--rewind: the adaptation has no such epoch"),
         ({"speedup": 0.5}, "--speedup: expected greater than 1"),
     ],
 )
@@ -85,6 +84,29 @@ def test_the_epochs_of_a_run_are_shared_out() -> None:
     plan = schedule_of(settings(epochs=100))
     assert (plan.adapt, plan.finetune) == (25, 37)
     assert plan.least <= 100
+
+
+def test_an_epoch_to_rewind_to_is_one_that_the_adaptation_has() -> None:
+    assert schedule_of(settings(rewind=100)).adapt == 100
+    with pytest.raises(ConfigError, match="--rewind 101: the adaptation has 100 epochs"):
+        schedule_of(settings(rewind=101))
+    with pytest.raises(ConfigError, match="--rewind 30: the adaptation has 25 epochs"):
+        schedule_of(settings(rewind=30, epochs=100))
+    with pytest.raises(ConfigError, match="--rewind 5: the adaptation has 0 epochs"):
+        schedule_of(settings(rewind=5, adapt_epochs=0))
+
+
+def test_a_smaller_model_and_one_from_scratch_take_the_whole_way() -> None:
+    """100 + 150 pruned, 150 longer, and 250 each."""
+    plan = schedule_of(settings(smaller="n.pt", from_scratch=True))
+    assert (plan.whole, plan.afterwards, plan.least) == (250, 500, 900)
+
+
+def test_what_was_asked_to_be_no_training_may_stay_none() -> None:
+    plan = schedule_of(settings(adapt_epochs=0, finetune_epochs=0, epochs=3))
+    assert (plan.adapt, plan.finetune, plan.least) == (0, 0, 0)
+    with pytest.raises(ConfigError, match="--epochs 60: too few"):
+        schedule_of(settings(sparsity_epochs=5, epochs=60))
 
 
 def test_too_few_epochs_are_refused() -> None:

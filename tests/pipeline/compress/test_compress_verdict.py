@@ -70,6 +70,12 @@ def test_a_target_that_is_not_met(goal: float, values: dict[str, Any]) -> None:
     assert finding.sentence(target(**values)).startswith("The target is not met; reached: 2.00x")
 
 
+def test_what_was_asked_is_said_in_its_unit() -> None:
+    wish = {"latency_ms": 6.5}
+    assert "(6.5 ms asked)" in found(2.0, **wish).sentence(target(**wish))
+    assert "33% of the FLOPs (40% asked)" in found(2.5, flops=0.4).sentence(target(flops=0.4))
+
+
 def test_a_target_that_is_no_time_is_what_the_cut_reached() -> None:
     assert found(3.0, flops=1 / 3).factor == 3.0
 
@@ -84,11 +90,21 @@ def test_int8_ships_where_it_is_faster_and_good_enough() -> None:
 
 @pytest.mark.parametrize(
     "int8",
-    [model("quantized result", 0.59, 4.0), model("quantized result", 0.61, 7.0)],
-    ids=["too bad", "slower"],
+    [
+        model("quantized result", 0.59, 4.0),
+        model("quantized result", 0.61, 7.0),
+        replace(FAST_INT8, loses_too_much=True),
+    ],
+    ids=["too bad", "slower", "rejected"],
 )
 def test_int8_stays_behind_where_float_is_better(int8: Shipped) -> None:
     assert found(2.0, int8, speedup=2, max_drop=2).ships is RESULT
+
+
+def test_without_a_limit_int8_ships_only_where_quantizing_costs_little() -> None:
+    assert found(2.0, FAST_INT8, speedup=2).ships is FAST_INT8
+    rejected = replace(FAST_INT8, loses_too_much=True)
+    assert found(2.0, rejected, speedup=2).ships is RESULT
 
 
 def test_what_int8_leaves_in_float_computes_in_the_precision_of_the_target() -> None:

@@ -149,6 +149,10 @@ def test_compress_cuts_as_the_best_of_a_sweep(swept: Path) -> None:
     assert (settings.round_to, settings.flops) == (8, 0.6)
     with pytest.raises(ConfigError, match=r"no trial is within 0\.1 of the FLOPs"):
         with_best_of_sweep(parse(CompressConfig, {**values, "flops": 0.1}))
+    with pytest.raises(ConfigError, match="--criterion: --from-sweep says already"):
+        with_best_of_sweep(parse(CompressConfig, {**values, "criterion": "taylor"}))
+    with pytest.raises(ConfigError, match="goes with --speedup or --flops"):
+        with_best_of_sweep(parse(CompressConfig, {**values, "flops": None, "params": 0.5}))
 
 
 def test_a_sweep_that_was_not_timed_has_no_fastest(tmp_path: Path) -> None:

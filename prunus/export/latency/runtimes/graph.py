@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from prunus.export.latency.lanes import FEWEST_FED
 from prunus.model.layers import DEPTHWISE, LayerShape
 
 OPSET = 20
@@ -25,8 +26,6 @@ OPSET = 20
 IR_VERSION = 9
 WEIGHT_SCALE = 0.1
 SOURCE_CHANNELS = 16
-FEWEST_FED = 4
-"""Layers with fewer input channels read images: nothing is before them."""
 
 Nodes = list[onnx.NodeProto]
 

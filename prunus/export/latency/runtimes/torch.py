@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prunus.core.device import autocast
 from prunus.export.benchmark import torch_threads
-from prunus.export.latency.lanes import Lane, rounded_up
+from prunus.export.latency.lanes import FEWEST_FED, Lane, rounded_up
 from prunus.export.latency.timing import clock_for
 from prunus.model.layers import DEPTHWISE, LayerShape
 
@@ -21,8 +21,6 @@ CONVOLUTIONS: dict[str, tuple[Any, ...]] = {
     "transposed": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
 }
 WARMUP = 1
-FEWEST_FED = 4
-"""Layers with fewer input channels read images, which are float32."""
 CPU = torch.device("cpu")
 IMAGES = 4
 """Dimensions of what a two-dimensional convolution reads."""
