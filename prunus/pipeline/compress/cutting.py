@@ -1,6 +1,5 @@
 """One attempt: cut toward a factor, in rounds, each measured, repaired and fine-tuned."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +70,7 @@ class Cutter:
         judged = work.judge(f"pruned-{number}", made.file(made.main), beside=beside)
         found = float(judged.report["metrics"]["map50_95"])
         drop = None if fair is None else 100 * (fair.map50_95 - found)
-        limit = work.target.max_drop
-        over = 0.0 if limit is None else math.inf if drop is None else drop - limit
+        excess = work.target.excess(drop)
         stages = tuple(name for name in work.chain.done if name not in before)
         at_work = made.stage.name, judged.stage.name
         return Trial(
@@ -80,9 +78,9 @@ class Cutter:
             achieved,
             found,
             drop,
-            over <= 0,
+            excess == 0,
             rounds,
-            0 < over <= NEAR_MISS,
+            0 < excess <= NEAR_MISS,
             stages,
             *at_work,
         )

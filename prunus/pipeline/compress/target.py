@@ -4,6 +4,7 @@ One number for all kinds lets the search move between them: 2 is half of the mil
 FLOPs, of the parameters or of the megabytes.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from prunus.pipeline.compress.config import TARGETS, CompressConfig
 
 DEFAULT_SPEEDUP = 2.0
+ROUND_OFF = 1e-9
 TITLES = {"torch": "torch", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 """Runtimes, as people call them."""
 CLOSE_ENOUGH = 0.98
@@ -63,6 +65,13 @@ class Target:
     def is_time(self) -> bool:
         """Return whether milliseconds decide."""
         return self.kind in ("speedup", "latency_ms")
+
+    def excess(self, drop: float | None) -> float:
+        """Return the points that are lost beyond what may be; infinite if none are known."""
+        if self.max_drop is None:
+            return 0.0
+        over = math.inf if drop is None else drop - self.max_drop
+        return over if over > ROUND_OFF else 0.0
 
     def factor(self, dense: Costs | None) -> float | None:
         """Return the goal as a factor over the dense model; None where there is no goal.

@@ -127,7 +127,7 @@ def find(
     factor = _speedup(by_role["parent"], ships, target) if target.is_time else reached
     drop = _drop(ships, judge)
     fast_enough = goal is None or factor >= goal * CLOSE_ENOUGH
-    met = fast_enough and _within(drop, target) and factor > 1
+    met = fast_enough and not target.excess(drop) and factor > 1
     better = _better(ships, [by_role[role] for role in COMPARED if role in by_role], target)
     interval = None if judge is None else _interval(ships)
     return Finding(ships, factor, fair, drop, interval, doubts, better, None if doubts else met)
@@ -136,7 +136,7 @@ def find(
 def _fastest(by_role: Mapping[str, Shipped], fair: Shipped | None, target: Target) -> Shipped:
     """Return INT8 where it is faster than float and loses no more than may be lost."""
     result, int8 = by_role["result"], by_role.get("quantized result")
-    if int8 is None or int8.loses_too_much or not _within(_drop(int8, fair), target):
+    if int8 is None or int8.loses_too_much or target.excess(_drop(int8, fair)):
         return result
     float_ms, int8_ms = result.ms(target), int8.ms(target)
     return int8 if float_ms and int8_ms and int8_ms < float_ms else result
@@ -151,10 +151,6 @@ def _speedup(parent: Shipped, ships: Shipped, target: Target) -> float:
 
 def _drop(model: Shipped, fair: Shipped | None) -> float | None:
     return None if fair is None else POINTS * (fair.model.map50_95 - model.model.map50_95)
-
-
-def _within(drop: float | None, target: Target) -> bool:
-    return target.max_drop is None or (drop is not None and drop <= target.max_drop)
 
 
 def _interval(model: Shipped) -> tuple[float, float] | None:

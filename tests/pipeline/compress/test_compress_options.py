@@ -1,6 +1,7 @@
 """Rounds, rewinding and other activations in one run: which stages there are, and what ships."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -41,3 +42,36 @@ def test_two_rounds_rewound_with_another_activation(
     assert trial["achieved"] == pytest.approx(2, rel=0.1)
     html = (tmp_path / "c" / "report.html").read_text(encoding="utf-8")
     assert "far too few" in html, "the page says that nothing can be promised"
+
+
+def test_all_that_may_do_without_pruning_stands_in_the_table(
+    orchard: Path, weights: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(orchard.read_text())
+    del content["test"]
+    data = tmp_path / "untested.yaml"
+    data.write_text(yaml.safe_dump({**content, "path": str(orchard.parent)}))
+    values = {
+        "data": data, "weights": weights, "smaller": weights, "from_scratch": True,
+        "image_size": 64, "adapt_epochs": 0, "finetune_epochs": 1, "batch_size": 4,
+        "nominal_batch": 4, "flops": 0.6, "repeats": 3, "bootstrap": 10, "criterion": "l2",
+        "repair": "none", "out": tmp_path / "c",
+    }  # fmt: skip
+    report: dict[str, Any] = compress(parse(CompressConfig, values))
+    assert [model["role"] for model in report["models"]] == [
+        "parent", "longer", "smaller", "scratch", "quantized parent", "quantized result", "result"
+    ]  # fmt: skip
+    assert [one["option"] for one in report["options"]] == [
+        "INT8 of the dense model",
+        "INT8 of the pruned model",
+    ]
+    ships = report["verdict"]["ships"]
+    int8 = {model["name"]: model for model in report["models"]}["pruned-int8"]
+    assert int8["runtime_file"] == "pruned-int8.onnx"
+    assert set(int8["latency_ms_by_runtime"]) == {"onnx int8"}
+    assert ships in ("pruned", "pruned-int8")
+    assert report["not_done"] == ["No figures on a test split: the data set has none."]
+    assert all(model["test_metrics"] is None for model in report["models"])
+    assert sum(trial["chosen"] for trial in report["trials"]) == 1
+    names = [stage["name"] for stage in report["stages"]]
+    assert not any(name.startswith("test-") for name in names)
