@@ -1,5 +1,7 @@
 """One attempt: cut toward a factor, in rounds, each measured, repaired and fine-tuned."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +9,7 @@ from prunus.core.console import log
 from prunus.core.errors import PruningError
 from prunus.pipeline.chain.stage import FOLDER, Done
 from prunus.pipeline.compress.search import NEAR_MISS, Trial
+from prunus.pipeline.compress.target import CLOSE_ENOUGH
 from prunus.pipeline.compress.work import Model, Work
 
 MOST_CUTS = 3
@@ -42,10 +45,19 @@ class Subject:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A model with fewer channels, not yet trained, and how far it has come from the dense one."""
+    """A model with fewer channels, not yet trained.
+
+    Attributes:
+        made: Its stage.
+        factor: How far it has come from the dense model.
+        stages: Names of those that made it.
+        plan: What went, for rewinding; None where the options were enough.
+    """
 
     made: Done
     factor: float
+    stages: tuple[str, ...]
+    plan: str | None
 
 
 class Cutter:
@@ -53,15 +65,14 @@ class Cutter:
 
     def __init__(self, work: Work, subject: Subject, adapted: Done | None) -> None:
         self._work, self._subject, self._adapted = work, subject, adapted
-        self._plans: list[str] = []
 
     def attempt(self, factor: float, number: int, rounds: int) -> Trial:
         """Cut to a factor, train and judge; a cut that cannot be made is a trial without result."""
-        work, before = self._work, set(self._work.chain.done)
+        work = self._work
         steps = "" if rounds == 1 else f" in {rounds} rounds"
         log.info("\n== attempt %d: %s%s", number, work.target.describe(factor), steps)
         try:
-            made, achieved = self._in_rounds(factor, number, rounds)
+            made, achieved, stages = self._in_rounds(factor, number, rounds)
         except PruningError as error:
             log.warning("attempt %d: %s", number, error)
             return Trial(factor, 1.0, None, None, accepted=False, why=str(error))
@@ -71,8 +82,6 @@ class Cutter:
         found = float(judged.report["metrics"]["map50_95"])
         drop = None if fair is None else 100 * (fair.map50_95 - found)
         excess = work.target.excess(drop)
-        stages = tuple(name for name in work.chain.done if name not in before)
-        at_work = made.stage.name, judged.stage.name
         return Trial(
             factor,
             achieved,
@@ -82,26 +91,34 @@ class Cutter:
             rounds,
             0 < excess <= NEAR_MISS,
             stages,
-            *at_work,
+            made.stage.name,
+            judged.stage.name,
         )
 
-    def _in_rounds(self, factor: float, number: int, rounds: int) -> tuple[Done, float]:
-        schedule = self._work.schedule
-        start, achieved = self._subject.dense.file, 1.0
-        made: Done | None = None
-        self._plans = []
+    def _in_rounds(
+        self, factor: float, number: int, rounds: int
+    ) -> tuple[Done, float, tuple[str, ...]]:
+        """Return the weights, how far they have come, and the stages that led there."""
+        schedule, start, achieved = self._work.schedule, self._subject.dense.file, 1.0
+        stages: list[str] = []
+        plans: list[str] = []
         for part in range(1, rounds + 1):
             name = str(number) if rounds == 1 else f"{number}-{part}"
             if epochs := _part(schedule.sparsity, part, rounds):
-                start = self._sparse(start, name, epochs, first=part == 1)
-            cut = self._cut(start, factor ** (part / rounds), achieved, name)
-            achieved, epochs = cut.factor, _part(schedule.finetune, part, rounds)
-            made = self._finetune(cut.made, name, epochs) if epochs else cut.made
+                sparse = self._sparse(start, name, epochs, first=part == 1)
+                start = sparse.file("last")
+                stages.append(sparse.stage.name)
+            cut = self._cut(start, factor ** (part / rounds), achieved, name, plans)
+            stages += cut.stages
+            plans += [] if cut.plan is None else [cut.plan]
+            made, achieved = cut.made, cut.factor
+            if epochs := _part(schedule.finetune, part, rounds):
+                made = self._finetune(cut.made, name, epochs)
+                stages.append(made.stage.name)
             start = made.file(made.main)
-        assert made is not None
-        return made, achieved
+        return made, achieved, tuple(stages)
 
-    def _sparse(self, start: str, name: str, epochs: int, *, first: bool) -> str:
+    def _sparse(self, start: str, name: str, epochs: int, *, first: bool) -> Done:
         """Pull gammas to zero. The last epoch counts: the best one is usually early, so dense."""
         chain, pull = self._work.chain, self._work.settings.sparsity
         if first:
@@ -110,28 +127,34 @@ class Cutter:
         else:
             name = f"sparsity-{name}"
         if name in chain.done:  # of an earlier attempt, which began with the same model
-            return chain.done[name].file("last")
-        return self._work.train(name, epochs, weights=start, sparsity=pull).file("last")
+            return chain.done[name]
+        return self._work.train(name, epochs, weights=start, sparsity=pull)
 
-    def _cut(self, start: str, goal: float, achieved: float, name: str) -> _Cut:
-        """Cut until the measured factor over the dense model is the goal, or as near as it gets."""
+    def _cut(
+        self, start: str, goal: float, achieved: float, name: str, plans: Sequence[str]
+    ) -> _Cut:
+        """Cut until the measured factor over the dense model is the goal; return the nearest."""
         target = self._work.target
         gain = self._subject.gain if achieved == 1 else 1.0
-        asked, plans = goal / (achieved * gain), self._plans
+        asked = goal / (achieved * gain)
+        cuts: list[_Cut] = []
         for number in range(1, MOST_CUTS + 1):
             stage = name if number == 1 else f"{name}-again{number - 1}"
+            before = set(self._work.chain.done)
             cut = self._prune(start, asked, stage) if asked > LEAST_CUT else None
-            self._plans = [*plans, *([] if cut is None else [cut.file("plan")])]
-            made = self._changed(start, cut, stage, first=achieved == 1)
+            plan = None if cut is None else cut.file("plan")
+            made = self._changed(start, cut, stage, [*plans, *([plan] if plan else [])], achieved)
+            stages = tuple(key for key in self._work.chain.done if key not in before)
             dense, costs = self._work.costs(
                 f"time-{stage}", self._subject.dense.file, made.file("weights")
             )
             reached = target.measured(dense, costs)
-            if reached is None or goal <= reached <= goal * MOST or number == MOST_CUTS:
+            cuts.append(_Cut(made, goal if reached is None else reached, stages, plan))
+            if reached is None or goal <= reached <= goal * MOST:
                 break
-            log.info("%s: %s asked, %.3f measured", stage, f"{goal:.3f}", reached)
+            log.info("%s: %.3f asked, %.3f measured", stage, goal, reached)
             asked *= goal / reached
-        return _Cut(made, goal if reached is None else reached)
+        return min(cuts, key=lambda cut: _miss(cut.factor / goal))
 
     def _prune(self, start: str, asked: float, name: str) -> Done:
         settings = self._work.settings
@@ -148,23 +171,25 @@ class Cutter:
             **self._work.target.budget(asked),
         )
 
-    def _changed(self, start: str, cut: Done | None, name: str, *, first: bool) -> Done:
+    def _changed(
+        self, start: str, cut: Done | None, name: str, plans: Sequence[str], achieved: float
+    ) -> Done:
         """Rewind a cut, and apply the options, unless an earlier round has."""
         work, rewinds = self._work, self._work.settings.rewind is not None
-        made = self._rewound(name) if cut is not None and rewinds else cut
-        for verb, values in self._subject.options if first or rewinds else ():
+        made = self._rewound(name, plans) if cut is not None and rewinds else cut
+        for verb, values in self._subject.options if achieved == 1 or rewinds else ():
             weights = start if made is None else made.file("weights")
             made = work.chain.do(f"{verb}-{name}", verb, weights=weights, **values)
         if made is None:
             raise PruningError("the target asks for no cut: the model is there already.")
         return made
 
-    def _rewound(self, name: str) -> Done:
+    def _rewound(self, name: str, plans: Sequence[str]) -> Done:
         """Take out of the early weights what all cuts so far have taken out."""
         assert self._adapted is not None
         weights = f"{self._adapted.file(FOLDER)}/{SAVED.format(self._work.settings.rewind)}"
-        for number, plan in enumerate(self._plans, start=1):
-            last = f"rewind-{name}" + ("" if number == len(self._plans) else f"-{number}")
+        for number, plan in enumerate(plans, start=1):
+            last = f"rewind-{name}" + ("" if number == len(plans) else f"-{number}")
             made = self._work.chain.do(last, "prune", weights=weights, plan=plan, latency=False)
             weights = made.file("weights")
         return made
@@ -187,3 +212,8 @@ def _part(epochs: int, number: int, rounds: int) -> int:
         return epochs
     early = epochs // 2 // (rounds - 1)
     return early if number < rounds else epochs - early * (rounds - 1)
+
+
+def _miss(share: float) -> tuple[bool, float]:
+    """Return how bad it is to reach such a share of a goal: too little is worse than too much."""
+    return share < CLOSE_ENOUGH, abs(math.log(share))

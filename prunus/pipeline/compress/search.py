@@ -31,7 +31,7 @@ class Trial:
         accepted: Whether it lost no more than may be lost.
         rounds: Cuts that it was made in.
         is_near_miss: Whether it lost at most NEAR_MISS more than that.
-        stages: Names of all that was done for it.
+        stages: Names of those that led to its weights.
         made: Name of the stage whose weights they are.
         judged: Name of the stage that judged them.
         why: What stood in the way, where it came to nothing.

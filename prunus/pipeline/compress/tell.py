@@ -87,12 +87,11 @@ def write_events(folder: Path, models: Sequence[Model]) -> None:
 def between(chain: Chain, work: Work, stages: Sequence[str]) -> list[Model]:
     """Judge what the chosen trial went through: after sparsity training, and as cut."""
     models = []
-    names = [name for name in stages if name in chain.done]
-    for name in names:
-        done = chain.done[name]
+    for name in stages:
         if name.startswith("sparsity"):
+            done = chain.done[name]
             models.append(work.model(name, "step", "trained for sparsity", done, "last"))
-    cuts = [chain.done[name] for name in names if name.startswith("prune-")]
+    cuts = [chain.done[name] for name in stages if name.startswith("prune-")]
     if cuts:
         models.append(work.model(cuts[-1].stage.name, "step", "pruned", cuts[-1], "weights"))
     return models

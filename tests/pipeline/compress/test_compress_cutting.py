@@ -65,7 +65,7 @@ def attempt(
 def test_a_cut_that_fits_is_trained_and_judged_beside_the_fair_one() -> None:
     trial, links = attempt(2.05)
     assert list(links.done) == ["prune-1", "time-1", "finetune-1", "val-pruned-1"]
-    assert (trial.made, trial.judged, trial.stages) == ("finetune-1", "val-pruned-1", tuple(links.done))  # fmt: skip  # noqa: E501
+    assert (trial.made, trial.judged, trial.stages) == ("finetune-1", "val-pruned-1", ("prune-1", "finetune-1"))  # fmt: skip  # noqa: E501
     assert (trial.achieved, trial.drop, trial.accepted) == (2.05, pytest.approx(1.0), True)
     tuned = links.done["finetune-1"].stage.settings
     assert (tuned["weights"], tuned["teacher"]) == ("${prune-1.weights}", "${adapt.best}")
@@ -73,7 +73,7 @@ def test_a_cut_that_fits_is_trained_and_judged_beside_the_fair_one() -> None:
 
 
 def test_a_cut_that_falls_short_or_goes_too_far_is_made_again() -> None:
-    """1.6 measured for 2 asked: ask for 2.5; 2.5 measured: ask for 2; then it stays."""
+    """1.6 measured for 2 asked: ask for 2.5; 2.5 measured: ask for 2; then the nearest is taken."""
     trial, links = attempt(1.6, 2.5, 2.3)
     cuts = [done for done in links.done.values() if done.stage.verb == "prune"]
     assert [cut.stage.name for cut in cuts] == ["prune-1", "prune-1-again1", "prune-1-again2"]
@@ -81,6 +81,21 @@ def test_a_cut_that_falls_short_or_goes_too_far_is_made_again() -> None:
     assert trial.achieved == 2.3
     weights = links.done["finetune-1"].stage.settings["weights"]
     assert weights == "${prune-1-again2.weights}"
+    assert trial.stages == ("prune-1-again2", "finetune-1"), "what led there, and nothing else"
+
+
+def test_of_cuts_that_all_miss_the_nearest_is_trained_and_too_little_counts_as_further() -> None:
+    trial, links = attempt(2.3, 2.6, 1.9)
+    assert links.done["finetune-1"].stage.settings["weights"] == "${prune-1.weights}"
+    assert (trial.achieved, trial.stages) == (2.3, ("prune-1", "finetune-1"))
+
+
+def test_only_the_cuts_that_were_taken_are_rewound() -> None:
+    _, links = attempt(1.0, 1.5, 2.0, rounds=2, rewind=5)
+    settings = {name: done.stage.settings for name, done in links.done.items()}
+    assert settings["rewind-1-2-1"]["plan"] == "${prune-1-1-again1.plan}"
+    assert settings["rewind-1-2"]["plan"] == "${prune-1-2.plan}"
+    assert settings["rewind-1-2-1"]["weights"] == "${adapt.folder}/epoch5.safetensors"
 
 
 @pytest.mark.parametrize(
