@@ -15,6 +15,8 @@ from prunus.pipeline.compress.work import Model, Work
 MOST_CUTS = 3
 """Cuts for one factor: predictions are right within a tenth, so the second one mostly fits."""
 LEAST_CUT = 1.02
+AIM = 1.03
+"""A cut aims so much further where milliseconds decide: the last benchmark measures them anew."""
 MOST = 1.1
 """A cut that goes further than asked by more than this is made again: it would lose for nothing."""
 SAVED = "epoch{}.safetensors"
@@ -136,7 +138,8 @@ class Cutter:
         """Cut until the measured factor over the dense model is the goal; return the nearest."""
         target = self._work.target
         gain = self._subject.gain if achieved == 1 else 1.0
-        asked = goal / (achieved * gain)
+        aim = goal * (AIM if target.is_time else 1.0)
+        asked = aim / (achieved * gain)
         cuts: list[_Cut] = []
         for number in range(1, MOST_CUTS + 1):
             stage = name if number == 1 else f"{name}-again{number - 1}"
@@ -150,10 +153,10 @@ class Cutter:
             )
             reached = target.measured(dense, costs)
             cuts.append(_Cut(made, goal if reached is None else reached, stages, plan))
-            if reached is None or goal <= reached <= goal * MOST:
+            if reached is None or goal * CLOSE_ENOUGH <= reached <= goal * MOST:
                 break
             log.info("%s: %.3f asked, %.3f measured", stage, goal, reached)
-            asked *= goal / reached
+            asked *= aim / reached
         return min(cuts, key=lambda cut: _miss(cut.factor / goal))
 
     def _prune(self, start: str, asked: float, name: str) -> Done:

@@ -17,8 +17,6 @@ from prunus.pipeline.models import model_facts
 from prunus.weights.files import load_weights
 
 SECONDS_PER_HOUR = 3600
-REPEATS_OF_A_CUT = 20
-"""Timed runs of a cut before it is trained: enough to say whether it is near its target."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class Work:
             runtimes=[target.runtime],
             precisions=[target.precision],
             threads=target.threads,
-            repeats=min(self.settings.repeats, REPEATS_OF_A_CUT),
+            repeats=self.settings.repeats,
         )
         rows = done.report["rows"]
         if len(rows) != len(weights):
