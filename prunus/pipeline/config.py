@@ -38,9 +38,9 @@ class DemoConfig(RunSettings):
     )
     image_size: int = setting(224, "side of the images", "--img", "--imgsz", "--img-size", ge=64)
     train_images: int = setting(200, "images to train on", ge=8)
-    adapt_epochs: int = setting(40, "epochs to train from scratch", ge=1)
+    adapt_epochs: int = setting(30, "epochs to train from scratch", ge=1)
     finetune_epochs: int = setting(
-        40, "epochs to fine-tune the pruned model, and to train the dense one on", ge=1
+        30, "epochs to fine-tune the pruned model, and to train the dense one on", ge=1
     )
     speedup: float = setting(
         2.0, "target: so many times as fast as the dense model in ONNX Runtime", gt=1
