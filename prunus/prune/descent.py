@@ -5,7 +5,8 @@ step saves depends on the widths of the others. So the network is walked down fr
 each step is the jump, over as many widths as it takes, that loses least for what it saves at the
 present widths of all others. A jump is thus always along the lower envelope of loss against cost,
 and flat stretches of the cost are jumped over. Then what turned out to be needless is given back,
-and single groups are set otherwise where the others can make up for it at less loss.
+and single groups are set otherwise where the others can make up for it at less loss: a step or a
+good jump away first, and with trials left, as in small networks, to any other width.
 
 On 180 random networks of three to five groups, for smooth and stepped costs, the walk alone finds
 the best widths of all in 7 of 10, with the exchange in 98 of 100. On YOLOv5 the exchange wins next
@@ -117,18 +118,21 @@ def exchange(walk: Walk, limit: float) -> None:
         limit: In the unit of the costs.
     """
     trials = min(TRIALS, LOOKS // sum(map(len, walk.losses)))
-    better = True
-    while better:
+    places_of = _around
+    while True:
         better = False
         present = [float(row[place]) for row, place in zip(walk.losses, walk.at, strict=True)]
         for number in np.argsort(present)[::-1].tolist():
-            for place in _around(walk, number):
+            for place in places_of(walk, number):
                 if trials <= 0:
                     return
                 trials -= 1
                 if _try(walk, number, place, limit):
                     better = True
                     break
+        if not better and places_of is _further:
+            return
+        places_of = _around if better else _further
 
 
 def _try(walk: Walk, number: int, place: int, limit: float) -> bool:
@@ -158,6 +162,13 @@ def _around(walk: Walk, number: int) -> list[int]:
     here, most = walk.at[number], len(walk.choices[number].allowed) - 1
     places = dict.fromkeys((here + 1, _best_jump(walk, number)[1], here - 1))
     return [place for place in places if place != here and 0 <= place <= most]
+
+
+def _further(walk: Walk, number: int) -> list[int]:
+    """Return all other places, the nearest first: what small networks have trials left for."""
+    here, near = walk.at[number], _around(walk, number)
+    places = sorted(range(len(walk.choices[number].allowed)), key=lambda place: abs(place - here))
+    return [place for place in places if place != here and place not in near]
 
 
 def _best_jump(walk: Walk, number: int) -> tuple[float, int]:
