@@ -39,8 +39,8 @@ class Verb:
         return any((folder / name).is_file() for name in self.states)
 
 
-def _verb(kind: str, *files: str, states: tuple[str, ...] = (), at: str = "") -> Verb:
-    verb = at or kind.rpartition(":")[2].removesuffix("Config").lower()
+def _verb(kind: str, *files: str, states: tuple[str, ...] = ()) -> Verb:
+    verb = kind.rpartition(":")[2].removesuffix("Config").lower()
     return Verb(f"prunus.{kind}", f"prunus.pipeline.{verb}:{verb}", files, states)
 
 

@@ -10,7 +10,7 @@ from prunus.core.errors import PruningError
 from prunus.pipeline.chain.stage import FOLDER, Done
 from prunus.pipeline.compress.search import NEAR_MISS, Trial
 from prunus.pipeline.compress.target import CLOSE_ENOUGH
-from prunus.pipeline.compress.work import Model, Work
+from prunus.pipeline.compress.work import Model, Work, points_lost
 
 MOST_CUTS = 3
 """Cuts for one factor: predictions are right within a tenth, so the second one mostly fits."""
@@ -82,19 +82,19 @@ class Cutter:
         beside = None if fair is None else fair.val
         judged = work.judge(f"pruned-{number}", made.file(made.main), beside=beside)
         found = float(judged.report["metrics"]["map50_95"])
-        drop = None if fair is None else 100 * (fair.map50_95 - found)
+        drop = None if fair is None else points_lost(fair.map50_95, found)
         excess = work.target.excess(drop)
         return Trial(
-            factor,
-            achieved,
-            found,
-            drop,
-            excess == 0,
-            rounds,
-            0 < excess <= NEAR_MISS,
-            stages,
-            made.stage.name,
-            judged.stage.name,
+            asked=factor,
+            achieved=achieved,
+            map50_95=found,
+            drop=drop,
+            accepted=excess == 0,
+            rounds=rounds,
+            is_near_miss=0 < excess <= NEAR_MISS,
+            stages=stages,
+            made=made.stage.name,
+            judged=judged.stage.name,
         )
 
     def _in_rounds(

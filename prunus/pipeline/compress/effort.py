@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from prunus.core.console import log
 from prunus.core.errors import ConfigError
 from prunus.pipeline.compress.config import CompressConfig
 
@@ -51,6 +50,7 @@ class Schedule:
         longer: Whether the dense model is trained on, for as long as the pruned one.
         smaller: Whether a smaller dense model is trained from the start.
         limit: Epochs of all trainings together, if there is a limit.
+        shortened: What the limit did to them, in words; "" where nothing.
     """
 
     adapt: int
@@ -63,6 +63,7 @@ class Schedule:
     longer: bool
     smaller: bool
     limit: int | None
+    shortened: str = ""
 
     @property
     def extra(self) -> int:
@@ -138,14 +139,11 @@ def _within_limit(plan: Schedule, effort: str) -> Schedule:
     )
     if any(getattr(plan, name) and not getattr(shorter, name) for name in TRAININGS):
         raise ConfigError(f"--epochs {plan.limit}: too few. Give more, or fewer comparisons.")
-    log.warning(
-        "--epochs %d: %s effort would take %d, so each training is shortened to %.0f %%",
-        plan.limit,
-        effort,
-        plan.least,
-        100 * factor,
+    return replace(
+        shorter,
+        shortened=f"--epochs {plan.limit}: {effort} effort would take {plan.least}, so each "
+        f"training is shortened to {factor:.0%}",
     )
-    return shorter
 
 
 def _rounds(settings: CompressConfig, effort: Effort) -> tuple[int, int]:

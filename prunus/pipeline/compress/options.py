@@ -5,7 +5,6 @@ from typing import Any
 
 from prunus.pipeline.compress.config import CompressConfig
 from prunus.pipeline.compress.cutting import Subject
-from prunus.pipeline.compress.target import TITLES
 from prunus.pipeline.compress.work import Work
 
 FASTER = 1.03
@@ -18,7 +17,6 @@ def with_options(work: Work, subject: Subject) -> Subject:
     Returns:
         The subject, with those that make the runtime faster.
     """
-    place = f"{TITLES[work.target.runtime]} {work.target.precision}"
     tried, gained = subject.dense.file, 1.0
     for verb, values, title in _wanted(work.settings):
         done = work.chain.do(f"try-{verb}", verb, weights=tried, **values)
@@ -26,7 +24,8 @@ def with_options(work: Work, subject: Subject) -> Subject:
         gain = dense.ms / changed.ms
         accepted = gain >= gained * FASTER
         on_top = " with those above" if gained > 1 else ""
-        work.decide(title, accepted=accepted, why=f"{gain:.2f}x as fast in {place}, uncut{on_top}")
+        why = f"{gain:.2f}x as fast in {work.target.place}, uncut{on_top}"
+        work.decide(title, accepted=accepted, why=why)
         if accepted:
             tried, gained = done.file("weights"), gain
             subject = replace(

@@ -29,8 +29,6 @@ from prunus.prune.criteria import find_criterion
 from prunus.report.page import write_report
 
 VERB = "compress"
-NEEDS_TIMES = ("latency_ms", "size_mb")
-"""Targets that are no factors until the dense model has been measured."""
 PAGE = "report.html"
 FROM_SWEEP = ("criterion", "repair", "scope", "round_to")
 """What a sweep decides; how much goes is the target's."""
@@ -125,7 +123,10 @@ class _Job:
 
     def do(self) -> None:
         """Adapt, compare, cut, ship, tell."""
-        log.info("%s", self.work.schedule.sentence())
+        schedule = self.work.schedule
+        if schedule.shortened:
+            log.warning("%s", schedule.shortened)
+        log.info("%s", schedule.sentence())
         dense, adapted = self._dense()
         goal = self._goal(dense)
         longer = self._longer(dense)
@@ -178,9 +179,10 @@ class _Job:
         Raises:
             PruningError: The dense model meets it already.
         """
-        target = self.work.target
-        timed = target.goal is not None and target.kind in NEEDS_TIMES
-        goal = target.factor(self.work.costs_of("time-dense", dense.file) if timed else None)
+        target, costs = self.work.target, None
+        if target.needs_costs:
+            (costs,) = self.work.costs("time-dense", dense.file)
+        goal = target.factor(costs)
         if goal is not None and goal <= 1:
             flag = target.kind.replace("_", "-")
             raise PruningError(f"the dense model meets --{flag} already: nothing is to be cut.")

@@ -5,19 +5,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from prunus.core.console import log
 from prunus.core.errors import ConfigError, ExportError
 from prunus.core.files import sha256
 from prunus.core.runs import Run
 from prunus.export.backends import BACKENDS
 from prunus.pipeline.chain.stage import Done
 from prunus.pipeline.compress.target import Target
-from prunus.pipeline.compress.work import Model, Work
+from prunus.pipeline.compress.work import POINTS, Model, Work, points_lost
 
 QUANTIZABLE = ("onnx", "openvino")
 PORTABLE = "onnx"
 """Written where the target's runtime has no format of its own."""
-POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class Shipped:
             "name": self.model.name,
             "role": self.model.role,
             "step": self.model.step,
-            "weights": _inside(self.model.path, folder),
-            "runtime_file": _inside(self.runtime_file, folder),
+            "weights": str(self.model.path.relative_to(folder)),
+            "runtime_file": str(self.runtime_file.relative_to(folder)),
             "sha256": sha256(self.model.path),
             **self.model.size,
             "file_mb": self.file_mb,
@@ -121,7 +119,7 @@ def quantized(
     judged = work.judge(name, done.file("path"), beside=beside)
     role = f"quantized {model.role}"
     int8 = replace(model, name=name, role=role, step=f"{model.step}, INT8", val=judged)
-    lost = POINTS * (model.map50_95 - int8.map50_95)
+    lost = points_lost(model.map50_95, int8.map50_95)
     accepted = bool(done.report["within_max_drop"])
     work.decide(title, accepted=accepted, why=f"{lost:.1f} points lost by it, {points:.1f} allowed")
     return Shipped(int8, file, int8=True, loses_too_much=not accepted)
@@ -171,11 +169,3 @@ def _with_times(model: Shipped, rows: list[dict[str, Any]]) -> Shipped:
 
 def _runtime(runtime: str) -> str:
     return runtime if runtime in QUANTIZABLE else PORTABLE
-
-
-def _inside(path: Path, folder: Path) -> str:
-    try:
-        return str(path.relative_to(folder))
-    except ValueError:
-        log.info("%s: lies outside the run's folder", path)
-        return str(path)

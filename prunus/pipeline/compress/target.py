@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prunus.export.latency.runtimes import RUNTIMES
 from prunus.pipeline.compress.config import TARGETS, CompressConfig
 
 DEFAULT_SPEEDUP = 2.0
 ROUND_OFF = 1e-9
-TITLES = {"torch": "torch", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
-"""Runtimes, as people call them."""
 CLOSE_ENOUGH = 0.98
 """Of a factor that was asked for: milliseconds measured twice differ by more than the rest."""
 
@@ -62,6 +61,16 @@ class Target:
         return f"{self.runtime} {self.precision}"
 
     @property
+    def place(self) -> str:
+        """Return the same for people."""
+        return f"{RUNTIMES[self.runtime].title} {self.precision}"
+
+    @property
+    def needs_costs(self) -> bool:
+        """Return whether the goal is no factor until the dense model has been measured."""
+        return self.goal is not None and self.kind in ("latency_ms", "size_mb")
+
+    @property
     def is_time(self) -> bool:
         """Return whether milliseconds decide."""
         return self.kind in ("speedup", "latency_ms")
@@ -77,12 +86,12 @@ class Target:
         """Return the goal as a factor over the dense model; None where there is no goal.
 
         Args:
-            dense: What the dense model costs; needed for milliseconds and megabytes only.
+            dense: What the dense model costs, where the target `needs_costs`.
         """
         goal = self.goal
         if goal is None or self.kind == "speedup":
             return goal
-        if self.kind in ("latency_ms", "size_mb"):
+        if self.needs_costs:
             assert dense is not None
             return (dense.ms if self.kind == "latency_ms" else dense.file_mb) / goal
         return 1 / (1 - goal) if self.kind == "percent" else 1 / goal
@@ -120,7 +129,7 @@ class Target:
             factor: Over the dense model.
             precision: Of the model that reaches it, where it is not the target's.
         """
-        where = f"{TITLES[self.runtime]} {precision or self.precision}"
+        where = f"{RUNTIMES[self.runtime].title} {precision}" if precision else self.place
         words: Mapping[str, str] = {
             "flops": f"{1 / factor:.0%} of the FLOPs",
             "params": f"{1 / factor:.0%} of the parameters",

@@ -7,9 +7,9 @@ from typing import Any
 from prunus.core.console import log
 from prunus.core.files import write_text
 from prunus.core.runs import Run
+from prunus.export.latency.runtimes import RUNTIMES
 from prunus.pipeline.chain.chain import Chain
 from prunus.pipeline.compress.ship import Shipped
-from prunus.pipeline.compress.target import TITLES
 from prunus.pipeline.compress.work import Model, Work
 from prunus.pipeline.pictures import save_before_after
 from prunus.report.steps import StepRow, steps_markdown, steps_table
@@ -42,7 +42,7 @@ def _title(name: str) -> str:
     """Return the column of a runtime: INT8 stands where its float twin does."""
     runtime, _, precision = name.partition(" ")
     words = precision.split()
-    return f"{TITLES.get(runtime, runtime)} {'fp32' if words == ['int8'] else words[-1]}"
+    return f"{RUNTIMES[runtime].title} {'fp32' if words == ['int8'] else words[-1]}"
 
 
 def show(run: Run, work: Work, rows: list[StepRow], sides: tuple[Shipped, Shipped]) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from prunus.core.errors import ExportError
 from prunus.data.index import ImageIndex
-from prunus.pipeline.compress.ship import POINTS, Shipped
+from prunus.pipeline.compress.ship import Shipped
 from prunus.pipeline.compress.target import CLOSE_ENOUGH, Target
+from prunus.pipeline.compress.work import POINTS, points_lost
 
 IMAGES_OF_A_CLASS = 20
 """Training images of a class, on average, below which figures of a data set say little."""
@@ -150,7 +151,7 @@ def _speedup(parent: Shipped, ships: Shipped, target: Target) -> float:
 
 
 def _drop(model: Shipped, fair: Shipped | None) -> float | None:
-    return None if fair is None else POINTS * (fair.model.map50_95 - model.model.map50_95)
+    return None if fair is None else points_lost(fair.model.map50_95, model.model.map50_95)
 
 
 def _interval(model: Shipped) -> tuple[float, float] | None:

@@ -17,6 +17,7 @@ from prunus.pipeline.models import model_facts
 from prunus.weights.files import load_weights
 
 SECONDS_PER_HOUR = 3600
+POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Model:
     def size(self) -> Mapping[str, Any]:
         """Return `params` and `gflops`."""
         return model_facts(load_weights(self.path).detector)
+
+
+def points_lost(before: float, after: float) -> float:
+    """Return how much lower an mAP is, in points."""
+    return POINTS * (before - after)
 
 
 class Work:
@@ -93,7 +99,7 @@ class Work:
         )
 
     def judge(
-        self, name: str, weights: str, split: str = "val", beside: Done | None = None, **values: Any
+        self, name: str, weights: str, split: str = "val", beside: Done | None = None
     ) -> Done:
         """Judge a file in float32, with intervals; and against another judgement, if given."""
         return self.chain.do(
@@ -104,7 +110,7 @@ class Work:
             bootstrap=self.settings.bootstrap,
             compare=None if beside is None else beside.file(FOLDER),
             plots=False,
-            **{"precision": "fp32", **values},
+            precision="fp32",
         )
 
     def model(self, name: str, role: str, step: str, made: Done, place: str = "best") -> Model:
@@ -112,16 +118,8 @@ class Work:
         file = made.file(place)
         return Model(name, role, step, file, made.path(place), self.judge(name, file))
 
-    def costs(self, name: str, dense: str, other: str) -> tuple[Costs, Costs]:
-        """Time two weights files in the target's runtime, in one interleaved run."""
-        first, second = self._costs(name, dense, other)
-        return first, second
-
-    def costs_of(self, name: str, weights: str) -> Costs:
-        """Time one weights file in the target's runtime."""
-        return self._costs(name, weights)[0]
-
-    def _costs(self, name: str, *weights: str) -> list[Costs]:
+    def costs(self, name: str, *weights: str) -> list[Costs]:
+        """Time weights files in the target's runtime, in one interleaved run."""
         target = self.target
         done = self.chain.do(
             name,

@@ -40,9 +40,9 @@ class Timed(Work):
 
     factors: list[float]
 
-    def costs(self, name: str, *_: str) -> tuple[Costs, Costs]:
+    def costs(self, name: str, *_: str) -> list[Costs]:
         self.chain.do(name, "benchmark")
-        return Costs(DENSE_MS, 8, 100, 4), Costs(DENSE_MS / self.factors.pop(0), 4, 50, 2)
+        return [Costs(DENSE_MS, 8, 100, 4), Costs(DENSE_MS / self.factors.pop(0), 4, 50, 2)]
 
 
 def attempt(
