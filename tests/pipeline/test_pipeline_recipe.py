@@ -128,6 +128,22 @@ def test_another_setting_is_another_stage(orchard: Path, weights: Path, tmp_path
     assert after["03-judge.old1"] == before["03-judge"], "it was made from the other cut"
 
 
+def test_another_setting_of_all_stages_is_another_stage_where_it_is_known(
+    orchard: Path, weights: Path, tmp_path: Path
+) -> None:
+    folder, content = tmp_path / "run", cut_and_judge(orchard, weights)
+    go(folder, written(tmp_path, content))
+    before = finished(folder)
+    content["image_size"] = 96
+    written(tmp_path, content)
+    go(folder)
+    after = finished(folder)
+    assert after["01-zeros"] == before["01-zeros"], "sparsify knows no size"
+    assert after["02-cut.old1"] == before["02-cut"]
+    judged = json.loads((folder / "03-judge" / "report.json").read_text())
+    assert judged["settings"]["image_size"] == 96
+
+
 def test_a_moved_run_still_finds_its_files(tmp_path: Path) -> None:
     report = {"weights": "runs/a/01-cut/pruned.safetensors", "settings": {"out": "runs/a/01-cut"}}
     done = Done(Stage("cut", "prune", {}), tmp_path / "b" / "01-cut", report)

@@ -8,6 +8,7 @@ one that was killed goes on or begins anew, and the rest runs as the first time.
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ class Chain:
         number = len(self.done) + 1
         folder = self._run.path(f"{number:02d}-{name}")
         entry = self._before[number - 1] if number <= len(self._before) else None
-        self._as_before &= entry is not None and stage.is_what(entry) and name != self._redo_from
+        whole = replace(stage, settings={**known_settings(self._shared, verb), **stage.settings})
+        self._as_before &= entry is not None and whole.is_what(entry) and name != self._redo_from
         self.done[name] = Done(stage, folder, self._report(stage, folder))
         if name == self._until:
             raise Reached(name)
@@ -144,15 +146,18 @@ class Chain:
 
 
 def _recorded(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a recipe's stages, each with what it took of the shared settings."""
     if not path.is_file():
         return []
-    content = read_yaml(path)
-    stages = content.get(STAGES) if isinstance(content, dict) else None
+    read = read_yaml(path)
+    content: dict[str, Any] = read if isinstance(read, dict) else {}
+    stages = content.get(STAGES)
     if not isinstance(stages, list) or not all(
         isinstance(entry, dict) and "stage" in entry for entry in stages
     ):
         raise ConfigError(f"{path}: damaged: no list of stages. Begin in another folder.")
-    return stages
+    shared = {key: value for key, value in content.items() if key != STAGES}
+    return [{**known_settings(shared, str(entry.get("verb"))), **entry} for entry in stages]
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:

@@ -160,8 +160,9 @@ def check_name(name: object, where: str) -> str:
 
 
 def known_settings(values: Mapping[str, Any], verb: str) -> dict[str, Any]:
-    """Return those of the values that a verb knows."""
-    return {key: value for key, value in values.items() if key in VERBS[verb].settings.model_fields}
+    """Return those of the values that a verb knows; none where there is no such verb."""
+    fields = VERBS[verb].settings.model_fields if verb in VERBS else {}
+    return {key: value for key, value in values.items() if key in fields}
 
 
 def _references(value: Any) -> list[tuple[str, str]]:
