@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from prunus.core.console import log
 from prunus.core.errors import ConfigError, ExportError
 from prunus.core.files import sha256
 from prunus.core.runs import Run
@@ -61,8 +62,8 @@ class Shipped:
             "name": self.model.name,
             "role": self.model.role,
             "step": self.model.step,
-            "weights": str(self.model.path.relative_to(folder)),
-            "runtime_file": str(self.runtime_file.relative_to(folder)),
+            "weights": _inside(self.model.path, folder),
+            "runtime_file": _inside(self.runtime_file, folder),
             "sha256": sha256(self.model.path),
             **self.model.size,
             "file_mb": self.file_mb,
@@ -169,3 +170,11 @@ def _with_times(model: Shipped, rows: list[dict[str, Any]]) -> Shipped:
 
 def _runtime(runtime: str) -> str:
     return runtime if runtime in QUANTIZABLE else PORTABLE
+
+
+def _inside(path: Path, folder: Path) -> str:
+    try:
+        return str(path.relative_to(folder))
+    except ValueError:
+        log.info("%s: lies outside the run's folder", path)
+        return str(path)
